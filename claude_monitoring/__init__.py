@@ -1,0 +1,31 @@
+"""Telemetry for AI agents in Python, under the names that Claude Code uses.
+
+``AgentMonitor`` records; the environment (``CLAUDE_CODE_ENABLE_TELEMETRY``, ``OTEL_*``) says where it goes.
+"""
+
+from __future__ import annotations
+
+from claude_monitoring._decorators import track_performance, track_quality, track_task
+from claude_monitoring._health import Health
+from claude_monitoring._monitor import AgentMonitor
+from claude_monitoring._scopes import Session
+from claude_monitoring._settings import Settings
+from claude_monitoring._task import Task
+from claude_monitoring._version import __version__
+from claude_monitoring.errors import ClaudeMonitoringError, ConfigurationError, MissingExtraError, QualityGateError
+
+__all__ = [
+    "AgentMonitor",
+    "ClaudeMonitoringError",
+    "ConfigurationError",
+    "Health",
+    "MissingExtraError",
+    "QualityGateError",
+    "Session",
+    "Settings",
+    "Task",
+    "__version__",
+    "track_performance",
+    "track_quality",
+    "track_task",
+]

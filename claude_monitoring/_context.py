@@ -1,0 +1,58 @@
+"""What is under way here: the innermost monitor, session and task of this thread or coroutine."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._scopes import Session, Task
+
+__all__ = ["Frame", "current_frame", "current_task", "enter", "leave"]
+
+
+class Frame(Protocol):
+    """One level of nesting: a scope, or a monitor in a ``with``.
+
+    ``session`` and ``task`` are ``None`` where the monitor's own session, or no task, is meant.
+    """
+
+    @property
+    def monitor(self) -> AgentMonitor:
+        """Whose level it is."""
+        ...
+
+    @property
+    def session(self) -> Session | None:
+        """The explicit session that it belongs to."""
+        ...
+
+    @property
+    def task(self) -> Task | None:
+        """The innermost task."""
+        ...
+
+
+_current: ContextVar[Frame | None] = ContextVar("claude_monitoring_frame", default=None)
+
+current_frame = _current.get
+"""The innermost frame, or ``None``."""
+
+enter = _current.set
+"""Make a frame the innermost; give the token to ``leave``."""
+
+
+def leave(token: Token[Frame | None]) -> bool:
+    """Undo ``enter``. ``False`` if that happened in another context, where there is nothing to undo."""
+    try:
+        _current.reset(token)
+    except ValueError:
+        return False
+    return True
+
+
+def current_task() -> Task | None:
+    """The innermost task under way here, or ``None``."""
+    frame = _current.get()
+    return frame.task if frame is not None else None

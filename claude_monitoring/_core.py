@@ -1,0 +1,237 @@
+"""What a monitor is made of: its state, its attributes, its session. The public methods are in ``_monitor``."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from claude_monitoring import _pipeline
+from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._context import current_frame
+from claude_monitoring._guard import Pairs, normalise
+from claude_monitoring._health import DropReason, HealthCounters
+from claude_monitoring._instruments import registry_of
+from claude_monitoring._scopes import Session
+from claude_monitoring._sealed import Sealed, warn_once
+from claude_monitoring._settings import Settings, hint
+from claude_monitoring._store import SumSeries
+from claude_monitoring._tasks import TaskMeters, TaskRecorder
+from claude_monitoring._tracing import tracer_for
+from claude_monitoring._version import __version__
+from claude_monitoring.types import AttributeValue
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer, TracerProvider
+
+    from claude_monitoring.exporters.custom import CustomExporter
+
+__all__ = ["MonitorCore", "monitors", "override", "redirected"]
+
+monitors: weakref.WeakSet[MonitorCore] = weakref.WeakSet()
+"""Every monitor of this process."""
+
+
+class MonitorCore(TaskRecorder):
+    """The inner part of ``AgentMonitor``."""
+
+    _settings: Settings
+    _exporters: tuple[CustomExporter, ...]
+    _tracer_provider: TracerProvider | None
+    _parent: MonitorCore | None
+    _on: bool
+    _closed: bool
+
+    def _name(self, agent_id: str, project_name: str | None, sprint: str | None) -> None:
+        self._health = HealthCounters()
+        if not isinstance(agent_id, str) or not agent_id.strip():
+            self._refuse("agent_id", ValueError(f"agent_id is the agent's name, got {agent_id!r}; 'unknown' is used"))
+            agent_id = "unknown"
+        project = project_name or dict(self._settings.resource_attributes).get("project.name")
+        self.agent_id = agent_id
+        self.project_name = project
+        self.sprint = sprint
+        self._agent_base = normalise({"agent": agent_id})
+        self._framework_base = normalise({"agent": agent_id, "project": project, "sprint": sprint})
+
+    def _start_anew(self) -> None:
+        """The state that is made on first use, at the beginning and again in a forked child."""
+        self._pipeline: _pipeline.Pipeline | None = None
+        self._session: Session | None = None
+        self._standard: dict[str, Pairs] = {}
+        self._meters: dict[str, TaskMeters] = {}
+        self._tracer_found: Tracer | None = None
+        self._wants_spans = self._on
+        self._sequence = count()
+        self._forget()
+        for handle in list(self._handles):
+            handle.unbind()
+
+    def _say_settings(self) -> None:
+        for problem in self._settings.problems:
+            warn_once(("setting", problem), f"claude_monitoring: {problem}")
+        line = "" if self._exporters or self._tracer_provider else hint(self._settings)
+        if line:
+            warn_once(("hint", line), f"claude_monitoring: {line}", level=30 if self._on else 20)
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _recording(self) -> bool:
+        """Whether recording goes anywhere; counts a use after ``close``."""
+        if self._on:
+            return True
+        if self._closed:
+            self._health.drop(DropReason.ALREADY_CLOSED)
+            warn_once(
+                ("closed", self.agent_id),
+                f"claude_monitoring: the monitor of agent {self.agent_id!r} is closed; what it is given is not recorded",
+            )
+        return False
+
+    def _live(self) -> bool:
+        if not self._on:
+            return self._recording()
+        if self._pipeline is None:
+            self._connect()
+        return True
+
+    def _connect(self) -> None:
+        """Take a pipeline and begin the implicit session; once, and again in a forked child."""
+        root = self._parent
+        if root is not None:
+            root._live()
+        pipeline = _pipeline.acquire(self._settings, self._exporters)
+        self._use(pipeline)
+        if root is None:
+            self._session = Session(self, None)
+            self._session.start()
+        else:
+            self._session = root._session
+        pipeline.start()
+
+    def _use(self, pipeline: _pipeline.Pipeline) -> None:
+        self._pipeline = pipeline
+        self._health = pipeline.health
+        self._registry = registry_of(pipeline.store)
+        with Sealed():
+            self._tracer_found = tracer_for(pipeline, self._tracer_provider)
+        self._wants_spans = self._tracer_found is not None
+
+    def _tracer(self) -> Tracer | None:
+        return self._tracer_found
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session that recording here and now belongs to; empty before the first use."""
+        frame = current_frame()
+        if frame is not None and frame.session is not None and frame.session.monitor._root() is self._root():
+            return frame.session.session_id
+        return self._session.session_id if self._session is not None else ""
+
+    def _root(self) -> MonitorCore:
+        return self if self._parent is None else self._parent._root()
+
+    # -- attributes ------------------------------------------------------------------------------
+
+    def _base(self, spec: MetricSpec) -> Pairs:
+        if spec.base == "framework":
+            return self._framework_base
+        if spec.base == "agent":
+            return self._agent_base
+        return self._standard_attributes(self.session_id)
+
+    def _standard_attributes(self, session_id: str) -> Pairs:
+        """What Claude Code puts on every point, record and span (reference section 3)."""
+        found = self._standard.get(session_id)
+        if found is None:
+            settings = self._settings
+            attributes: dict[str, object] = {}
+            if settings.include_resource_attributes:
+                attributes.update(settings.resource_attributes)
+            attributes["user.id"] = settings.user_id
+            attributes["session.id"] = session_id if settings.include_session_id and session_id else None
+            attributes["app.version"] = __version__ if settings.include_version else None
+            attributes["app.entrypoint"] = "claude_monitoring" if settings.include_entrypoint else None
+            attributes["terminal.type"] = settings.terminal_type
+            attributes["agent.name"] = self.agent_id
+            attributes["project.name"] = self.project_name
+            if len(self._standard) > 1_000:  # many sessions: the oldest are not needed any more
+                self._standard.clear()
+            found = self._standard[session_id] = normalise(attributes)
+        return found
+
+    def _span_attributes(self, session: Session | None) -> dict[str, AttributeValue]:
+        session_id = session.session_id if session is not None else self.session_id
+        return {**dict(self._standard_attributes(session_id)), **dict(self._framework_base)}
+
+    def _session_started(self, session: Session) -> None:
+        if not self._live():
+            return
+        self._add("claude.sessions", 1)
+        self._add("claude.sessions.active", 1)
+        self._add_native_in(session, "claude_code.session.count", {"start_type": "fresh"})
+
+    def _session_ended(self, session: Session, duration_s: float) -> None:  # noqa: ARG002 - one signature for both
+        self._add("claude.sessions.active", -1)
+        self._add("claude.session.duration", duration_s)
+
+    def _add_native_in(self, session: Session, spec_name: str, labels: Mapping[str, object]) -> None:
+        series = self._registry.of(spec_name).series(self._standard_attributes(session.session_id), normalise(labels))
+        if isinstance(series, SumSeries):
+            series.add(1)
+
+    def _end_session(self) -> None:
+        """End the implicit session; a child's belongs to its parent."""
+        if self._parent is None and self._session is not None:
+            self._session.finish(None)
+
+
+_redirect: list[tuple[Settings, tuple[CustomExporter, ...]]] = []
+
+
+def override() -> tuple[Settings, tuple[CustomExporter, ...]] | None:
+    """Settings and exporters that a new monitor has to take instead of its own; ``None`` outside ``capture``."""
+    return _redirect[-1] if _redirect else None
+
+
+@contextmanager
+def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
+    """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
+    fields = ("_settings", "_exporters", "_tracer_provider", "_on", "_closed", "_pipeline", "_session", "_health")
+    saved: list[tuple[MonitorCore, dict[str, Any]]] = []
+    for monitor in list(monitors):
+        if not monitor._closed:
+            saved.append((monitor, {name: getattr(monitor, name) for name in fields}))
+            monitor._settings, monitor._exporters, monitor._tracer_provider = settings, exporters, None
+            monitor._on = True
+            monitor._start_anew()
+    _redirect.append((settings, exporters))
+    try:
+        yield
+    finally:
+        _redirect.pop()
+        for monitor, state in saved:
+            if monitor._pipeline is not None:
+                monitor._end_session()
+                _pipeline.release(monitor._pipeline, 5)
+            monitor._start_anew()
+            for name, value in state.items():
+                setattr(monitor, name, value)
+            if monitor._pipeline is not None:
+                monitor._use(monitor._pipeline)
+
+
+def _in_child() -> None:
+    for monitor in list(monitors):
+        monitor._start_anew()
+
+
+def _at_exit() -> None:
+    for monitor in list(monitors):
+        monitor._end_session()
+
+
+_pipeline.on_fork(_in_child)
+_pipeline.before_exit(_at_exit)

@@ -1,0 +1,56 @@
+"""Makes label sets safe to export: plain values, bounded length, a key that tells types apart.
+
+This is the first bound only: values are made plain here, and ``_store`` keeps the number of series finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from claude_monitoring.types import AttributeValue
+
+__all__ = ["MAX_VALUE_CHARS", "Pairs", "identity", "normalise", "plain"]
+
+MAX_VALUE_CHARS = 128
+
+Pairs = tuple[tuple[str, AttributeValue], ...]
+"""Label keys and plain values, sorted by key."""
+
+
+def plain(value: object) -> AttributeValue | None:
+    """One label value as something that every exporter can carry; ``None`` means: leave the label out.
+
+    Text is cut at ``MAX_VALUE_CHARS`` and lone surrogates are replaced, integers beyond 64 bits and everything else
+    become text. Whatever a value's own ``__str__`` raises, the label keeps a place holder with the type's name.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, int) and not isinstance(value, str):
+        return int(value) if -(2**63) <= value < 2**63 else str(value)[:MAX_VALUE_CHARS]
+    if isinstance(value, float):
+        return float(value)
+    try:
+        text = str.__str__(value) if isinstance(value, str) else str(value)
+    except Exception:  # noqa: BLE001 - the host's own __str__
+        text = f"<{type(value).__name__}>"
+    text = text[:MAX_VALUE_CHARS]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def normalise(labels: Mapping[str, object]) -> Pairs:
+    """Labels in the order of their keys, with plain values and without those that are ``None``."""
+    pairs = []
+    for key in sorted(labels, key=str):
+        value = plain(labels[key])
+        if value is not None:
+            pairs.append((str(plain(key)), value))
+    return tuple(pairs)
+
+
+def identity(pairs: Pairs) -> tuple[object, ...]:
+    """A dictionary key that keeps ``1``, ``1.0``, ``True`` and ``"1"`` apart, and takes every NaN for one value."""
+    if all(value.__class__ is str for _, value in pairs):
+        return pairs
+    return tuple((key, value.__class__, repr(value)) for key, value in pairs)

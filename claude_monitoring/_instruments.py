@@ -1,0 +1,130 @@
+"""From a name that a caller gives to the one metric that it means."""
+
+from __future__ import annotations
+
+import re
+import threading
+import weakref
+
+from claude_monitoring._catalog import CATALOG, MetricSpec
+from claude_monitoring._names import prometheus_name
+from claude_monitoring._store import Instrument, Store
+from claude_monitoring.types import Kind
+
+__all__ = ["InvalidNameError", "KindConflictError", "Registry", "registry_of"]
+
+_VALID = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
+_MAX_OWN_METRICS = 1_000
+
+
+class InvalidNameError(ValueError):
+    """A metric name that OpenTelemetry would not take (specification: metrics/api.md, "Instrument name syntax")."""
+
+
+class KindConflictError(ValueError):
+    """A name that already belongs to a metric of another kind."""
+
+
+def _exposed(spec: MetricSpec) -> frozenset[str]:
+    """Every name under which Prometheus would see the metric, family and samples."""
+    name = prometheus_name(spec.name, spec.unit, spec.kind)
+    if spec.kind == "counter":
+        family = name.removesuffix("_total")
+        return frozenset({name, family, f"{family}_created"})
+    if spec.kind == "histogram":
+        return frozenset({name, *(f"{name}_{part}" for part in ("bucket", "sum", "count", "created"))})
+    return frozenset({name})
+
+
+_CATALOG_NAMES = {exposed: spec for spec in CATALOG.values() for exposed in _exposed(spec)}
+# Claude Code's metrics as an OpenTelemetry Collector exposes them, with units.
+_CATALOG_NAMES |= {
+    "claude_code_cost_usage_USD_total": CATALOG["claude_code.cost.usage"],
+    "claude_code_token_usage_tokens_total": CATALOG["claude_code.token.usage"],
+    "claude_code_active_time_seconds_total": CATALOG["claude_code.active_time.total"],
+}
+
+
+def _check(name: object) -> str:
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a metric name is text, got {name!r} ({type(name).__name__})")
+    if not _VALID.fullmatch(name):
+        mended = re.sub(r"[^A-Za-z0-9_.\-/]+", "_", name).lstrip("0123456789_.-/")[:255] or "my_metric"
+        raise InvalidNameError(
+            f"metric name {name[:80]!r} can't be used: it has to begin with a letter and go on with letters, digits, "
+            f"'_', '.', '-' or '/', 255 characters at most; {mended!r} would do"
+        )
+    return name
+
+
+class Registry:
+    """The metrics of one store by name; two never meet under one Prometheus name, whatever is mixed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+        self._own: dict[str, MetricSpec] = {}
+
+    def of(self, spec_name: str) -> Instrument:
+        """The instrument of a catalogue row, by its wire name."""
+        return self._store.instrument(CATALOG[spec_name])
+
+    def resolve(self, name: object, kind: Kind | None) -> Instrument:
+        """The instrument that ``name`` means; ``kind=None`` takes the kind that it has, else a counter.
+
+        A name that has the Prometheus name of a catalogue row is that row, so ``api_calls`` is
+        ``claude.api.calls`` (design section 3b).
+
+        Raises:
+            InvalidNameError: The name can't be a metric's name.
+            KindConflictError: The name belongs to another kind.
+        """
+        text = _check(name)
+        wire = text if text.startswith(("claude.", "claude_code.")) else f"claude.{text.removeprefix('claude_')}"
+        spec = CATALOG.get(wire)
+        if spec is None:
+            plain = prometheus_name(wire, "", "gauge")
+            spec = _CATALOG_NAMES.get(plain) or self._find_own(plain) or self._add_own(wire, kind or "counter")
+        if kind is not None and spec.kind != kind and not (kind == "counter" and spec.kind == "up_down_counter"):
+            raise KindConflictError(
+                f"{text!r} is a {spec.kind.replace('_', '-')} ({spec.name}), so it can't be used as a {kind}; "
+                f"its data are kept, give the {kind} another name"
+            )
+        return self._store.instrument(spec)
+
+    def _find_own(self, exposed: str) -> MetricSpec | None:
+        return self._own.get(exposed)
+
+    def _add_own(self, wire: str, kind: Kind) -> MetricSpec:
+        name = wire.removesuffix("_total") if kind == "counter" else wire
+        spec = MetricSpec(name, kind, "", "")
+        names = _exposed(spec)
+        with self._lock:
+            for exposed in names:
+                other = _CATALOG_NAMES.get(exposed) or self._own.get(exposed)
+                if other is None:
+                    continue
+                if other.kind == kind:
+                    return other
+                raise KindConflictError(
+                    f"{wire!r} as a {kind} would be exposed as {exposed}, which belongs to the "
+                    f"{other.kind.replace('_', '-')} {other.name}; give it another name"
+                )
+            if len({id(own) for own in self._own.values()}) >= _MAX_OWN_METRICS:
+                raise InvalidNameError(
+                    f"metric {wire!r} is one too many: {_MAX_OWN_METRICS} names are in use; "
+                    "put what varies into a label instead of the name"
+                )
+            self._own.update(dict.fromkeys(names, spec))
+        return spec
+
+
+_registries: weakref.WeakKeyDictionary[Store, Registry] = weakref.WeakKeyDictionary()
+
+
+def registry_of(store: Store) -> Registry:
+    """The registry that all monitors over ``store`` share."""
+    found = _registries.get(store)
+    if found is None:
+        found = _registries.setdefault(store, Registry(store))
+    return found

@@ -1,0 +1,322 @@
+"""AgentMonitor: the one object that a program makes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from claude_monitoring import _pipeline
+from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
+from claude_monitoring._context import Frame, current_frame, enter, leave
+from claude_monitoring._core import MonitorCore, monitors, override
+from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
+from claude_monitoring._events import emit
+from claude_monitoring._guard import plain
+from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
+from claude_monitoring._health import Health
+from claude_monitoring._pricing import PriceTable
+from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
+from claude_monitoring._sealed import Sealed
+from claude_monitoring._settings import Settings
+from claude_monitoring._task import Task, TaskSpec
+from claude_monitoring.types import AttributeValue, Labels
+
+if TYPE_CHECKING:
+    from contextvars import Token
+    from types import TracebackType
+
+    from opentelemetry.trace import TracerProvider
+
+    from claude_monitoring.exporters.custom import CustomExporter
+
+__all__ = ["AgentMonitor", "active_monitor"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+class AgentMonitor(MonitorCore):
+    """Records what one agent does and delivers it as the environment, or the arguments, say.
+
+    Recording never raises, waits for the network or prints more than one line for one fault, unless ``strict``.
+
+    Args:
+        agent_id: The agent's name: label ``agent``, and ``agent.name`` on Claude Code's metrics.
+        agent_level: Reported as ``claude_agent_level``.
+        agent_xp: Reported as ``claude_agent_xp``.
+        project_name: Label ``project``; ``project.name`` of ``OTEL_RESOURCE_ATTRIBUTES`` if left out.
+        sprint: Label ``sprint``.
+        enabled: Turn telemetry on or off, whatever ``CLAUDE_CODE_ENABLE_TELEMETRY`` says.
+        export_to_grafana: Send metrics, events and spans by OTLP to the collector that feeds Grafana: the one that
+            the environment names, else ``http://localhost:4318``.
+        exporters: Your own exporters, beside those of the environment.
+        prices: US dollars for a million tokens by model: ``{"my-model": {"input": 3, "output": 15}}``.
+        strict: Raise on misuse instead of counting and warning.
+        endpoint: Base of the OTLP endpoint, for all signals.
+        protocol: ``grpc``, ``http/protobuf`` or ``http/json``, for all signals.
+        headers: Headers for the OTLP endpoint.
+        interval_s: Seconds between exports of metrics.
+        service_name: ``service.name`` of the resource.
+        temporality: ``cumulative`` or ``delta``.
+        settings: Complete settings, instead of the environment and the eight arguments above.
+        tracer_provider: Where spans go; the host's global provider, if set, is found without it.
+
+    Raises:
+        ConfigurationError: With ``strict=True``, for a setting that can't be used.
+        ValueError: With ``strict=True``, for an empty ``agent_id``.
+    """
+
+    def __init__(
+        self,
+        agent_id: str = "main",
+        *,
+        agent_level: float | None = None,
+        agent_xp: float | None = None,
+        project_name: str | None = None,
+        sprint: str | None = None,
+        enabled: bool | None = None,
+        export_to_grafana: bool = False,
+        exporters: Sequence[CustomExporter] = (),
+        prices: PriceTable | None = None,
+        strict: bool | None = None,
+        endpoint: str | None = None,
+        protocol: str | None = None,
+        headers: Mapping[str, str] | str | None = None,
+        interval_s: float | None = None,
+        service_name: str | None = None,
+        temporality: str | None = None,
+        settings: Settings | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
+        super().__init__()
+        given = {
+            "enabled": enabled,
+            "export_to_grafana": export_to_grafana or None,
+            "strict": strict,
+            "endpoint": endpoint,
+            "protocol": protocol,
+            "headers": headers,
+            "interval_s": interval_s,
+            "service_name": service_name,
+            "temporality": temporality,
+        }
+        self._settings = settings or Settings.load(**{key: value for key, value in given.items() if value is not None})
+        taken = override()
+        if taken is not None:
+            self._settings, exporters, enabled, tracer_provider = *taken, True, None
+        self._strict = self._settings.strict if strict is None else strict
+        self._exporters = tuple(exporters)
+        self._tracer_provider = tracer_provider
+        self._prices = prices
+        self._query_source = "main"
+        self._parent: AgentMonitor | None = None
+        self._on = self._settings.enabled or (enabled is not False and bool(exporters or tracer_provider))
+        self._closed = False
+        self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self._tokens_of_with: list[Token[Frame | None]] = []
+        self._name(agent_id, project_name, sprint)
+        self._start_anew()
+        monitors.add(self)
+        self._say_settings()
+        if agent_level is not None:
+            self.gauge("claude.agent.level", agent_level)
+        if agent_xp is not None:
+            self.gauge("claude.agent.xp", agent_xp)
+
+    # -- sessions and tasks ---------------------------------------------------------------------------
+
+    def session(self, session_id: str | None = None) -> Session:
+        """A session of its own, as a context manager; many may be open at once in one process.
+
+        Args:
+            session_id: Its id; a new UUID if left out. It is found on Claude Code's metrics, events and spans.
+        """
+        return Session(self, session_id)
+
+    @overload
+    def track_task(self, name: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def track_task(self, name: str | None = None, *, complexity: float = 0, task_type: str = "general") -> Task: ...
+    def track_task(
+        self, name: Any = None, *, complexity: float = 0, task_type: str = "general"
+    ) -> Any:
+        """Track a task: ``with monitor.track_task("name") as task:``, or as a decorator with or without parentheses.
+
+        Records ``claude.tasks`` by outcome, the tasks under way, the duration, errors by type and, on success, the
+        story points and for ``task_type="feature"`` a feature delivered; opens a span with the task's name.
+
+        Args:
+            name: What the task is called on its span; a function's own name if left out. Never a metric label.
+            complexity: Story points.
+            task_type: A label: keep the number of different values small.
+        """
+        if callable(name):
+            return decorate_task(name, self, None, task_type, complexity)
+        return Task(TaskSpec(self, name, task_type, complexity))
+
+    def track_performance(self, function: Any = None, **options: Any) -> Any:
+        """Decorate a function so that its time, throughput and efficiency are recorded; see ``track_performance``."""
+        decorator = performance_decorator(self, **options)
+        return decorator if function is None else decorator(function)
+
+    def track_quality(self, function: Any = None, **options: Any) -> Any:
+        """Decorate a function with a quality gate; see ``track_quality``."""
+        decorator = quality_decorator(self, **options)
+        return decorator if function is None else decorator(function)
+
+    # -- spans, events, handles ------------------------------------------------------------------
+
+    def span(self, name: str, attributes: Mapping[str, object] | None = None) -> SpanScope:
+        """A span of your own, as a context manager; spans opened inside are its children."""
+        own = {str(key): value for key, raw in (attributes or {}).items() if (value := plain(raw)) is not None}
+        return SpanScope(self, str(name), own)
+
+    def event(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
+        """Record an event as an OpenTelemetry log record.
+
+        Args:
+            name: One of Claude Code's event names (``tool_result``) is sent as ``claude_code.<name>``; any other as
+                ``claude.<name>``.
+            attributes: Beside the standard ones, ``event.name``, ``event.timestamp`` and ``event.sequence``.
+        """
+        with Sealed():
+            if not self._live() or self._pipeline is None or not self._pipeline.wants_events:
+                return
+            short = str(name).removeprefix("claude_code.").removeprefix("claude.")
+            native = short in NATIVE_EVENTS
+            now = time.time_ns()
+            whole: dict[str, AttributeValue] = {
+                **dict(self._standard_attributes(self.session_id)),
+                "event.name": short,
+                "event.timestamp": _iso(now),
+                "event.sequence": next(self._sequence),
+            }
+            whole.update(
+                (str(key), value) for key, raw in (attributes or {}).items() if (value := plain(raw)) is not None
+            )
+            emit(
+                self._pipeline.add_event,
+                f"{'claude_code' if native else 'claude'}.{short}",
+                now,
+                whole,
+                EVENTS_SCOPE if native else FRAMEWORK_SCOPE,
+            )
+
+    def counter(self, name: str, labels: Labels | None = None) -> CounterHandle:
+        """A handle for ``increment(name, ..., labels)`` in hot loops: ``handle.add(1)``."""
+        return CounterHandle(self, "counter", name, labels)
+
+    def gauge_handle(self, name: str, labels: Labels | None = None) -> GaugeHandle:
+        """A handle for ``gauge(name, ..., labels)`` in hot loops: ``handle.set(1.5)``."""
+        return GaugeHandle(self, "gauge", name, labels)
+
+    def histogram_handle(self, name: str, labels: Labels | None = None) -> HistogramHandle:
+        """A handle for ``histogram(name, ..., labels)`` in hot loops: ``handle.record(1.5)``."""
+        return HistogramHandle(self, "histogram", name, labels)
+
+    def child(self, agent_id: str) -> AgentMonitor:
+        """A monitor for a subagent: same session and pipeline, a name of its own, ``query_source`` ``subagent``."""
+        child = AgentMonitor(
+            agent_id,
+            project_name=self.project_name,
+            sprint=self.sprint,
+            exporters=self._exporters,
+            prices=self._prices,
+            strict=self._strict,
+            settings=self._settings,
+            tracer_provider=self._tracer_provider,
+        )
+        child._query_source = "subagent"
+        child._parent = self
+        child._on = self._on
+        child._closed = self._closed
+        return child
+
+    # -- delivery --------------------------------------------------------------------------------
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Send everything recorded so far.
+
+        Args:
+            timeout_s: Upper bound in seconds for all exporters together; ``CLAUDE_CODE_OTEL_FLUSH_TIMEOUT_MS``
+                (5 s) if left out.
+
+        Returns:
+            Whether every exporter that pushes acknowledged all of it in time. With nothing to send, ``True``.
+        """
+        pipeline = self._pipeline
+        return pipeline is None or pipeline.flush(self._settings.flush_timeout_s if timeout_s is None else timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """End the session, send everything and stop recording; a second call does nothing.
+
+        Args:
+            timeout_s: Upper bound in seconds; ``CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS`` (2 s) if left out.
+
+        Returns:
+            As for ``flush``.
+        """
+        if self._closed:
+            return True
+        self._end_session()
+        pipeline, self._pipeline = self._pipeline, None
+        self._closed = True
+        self._on = False
+        self._forget()
+        self._meters.clear()
+        self._wants_spans = False
+        for handle in list(self._handles):
+            handle.unbind()
+        if pipeline is None:
+            return True
+        bound_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
+        return _pipeline.release(pipeline, bound_s)
+
+    def health(self) -> Health:
+        """What was delivered, what was lost and why, as numbers; see ``Health``."""
+        if self._pipeline is not None:
+            return self._pipeline.report(enabled=self._on)
+        return self._health.snapshot(enabled=self._on, exporters=(), series=0)
+
+    def __enter__(self) -> AgentMonitor:
+        self._tokens_of_with.append(enter(MonitorFrame(self)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tokens_of_with:
+            leave(self._tokens_of_with.pop())
+        self.close()
+
+    async def __aenter__(self) -> AgentMonitor:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        leave(self._tokens_of_with.pop())
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
+
+
+_default: AgentMonitor | None = None
+
+
+def active_monitor() -> AgentMonitor:
+    """The monitor of the innermost scope under way here, else the default one, made from the environment."""
+    frame = current_frame()
+    if frame is not None:
+        return frame.monitor
+    global _default  # noqa: PLW0603 - one default a process
+    if _default is None or _default._closed:
+        _default = AgentMonitor()
+    return _default
+
+
+def _iso(unix_nano: int) -> str:
+    """ISO 8601 with milliseconds and ``Z``, as Claude Code writes ``event.timestamp``."""
+    moment = datetime.fromtimestamp(unix_nano / 1e9, tz=timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

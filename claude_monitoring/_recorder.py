@@ -1,0 +1,206 @@
+"""Recording a measurement: the fast path for what is known, the long way for everything else."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Integral, Real
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, cast
+
+from claude_monitoring._guard import Pairs, normalise
+from claude_monitoring._health import DropReason, HealthCounters
+from claude_monitoring._instruments import InvalidNameError, KindConflictError, Registry
+from claude_monitoring._sealed import report_internal_error, warn_once
+from claude_monitoring._store import MAX_AMOUNT, NUMBERS, GaugeSeries, HistogramSeries, Instrument, Series, SumSeries
+from claude_monitoring.types import Kind, Labels
+
+if TYPE_CHECKING:
+    from claude_monitoring._catalog import MetricSpec
+    from claude_monitoring._handles import Handle
+
+__all__ = ["Recorder", "number", "write"]
+
+_MAX_CACHED = 8_000
+
+
+def number(value: object) -> int | float:
+    """``value`` as a plain finite ``int`` or ``float``.
+
+    Raises:
+        TypeError: It is no number; ``bool`` and text count as none.
+        ValueError: It is not finite.
+    """
+    plain: int | float
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        raise TypeError(f"expected a number, got {str(value)[:80]!r} ({type(value).__name__})")
+    if isinstance(value, Integral):
+        plain = int(value)
+        if abs(plain) > MAX_AMOUNT:
+            plain = float(plain)
+    else:
+        plain = float(value)
+    if not math.isfinite(plain):
+        raise ValueError(f"expected a finite number, got {plain}")
+    return plain
+
+
+class Recorder:
+    """What a monitor needs to turn a name, a number and labels into an addition to a cell."""
+
+    _registry: Registry
+    _health: HealthCounters
+    _strict: bool
+    _handles: weakref.WeakSet[Handle]
+
+    def __init__(self) -> None:
+        self._counters: dict[str, dict[Any, SumSeries]] = {}
+        self._gauges: dict[str, dict[Any, GaugeSeries]] = {}
+        self._histograms: dict[str, dict[Any, HistogramSeries]] = {}
+        self._cached = 0
+
+    def _live(self) -> bool:
+        """Whether recording is wanted now; starts what has to be started. Counts what comes after ``close``."""
+        raise NotImplementedError
+
+    def _base(self, spec: MetricSpec) -> Pairs:
+        """The attributes that the monitor adds to a metric."""
+        raise NotImplementedError
+
+    def increment(self, name: str, amount: float = 1, labels: Labels | None = None) -> None:
+        """Add ``amount`` to the counter ``name``.
+
+        Args:
+            name: A metric of the catalogue by any of its names (``api_calls``), or one of your own.
+            amount: What to add; finite, not negative unless the catalogue has an up-down counter of that name.
+            labels: Attribute keys and values. Keep the number of different values small.
+
+        Raises:
+            ValueError, TypeError: With ``strict=True`` alone, for a name or an amount that can't be used.
+        """
+        try:
+            series = self._counters[name][tuple(labels.items()) if labels else ()]
+            if amount.__class__ in NUMBERS and 0 <= amount <= MAX_AMOUNT:
+                if series.owner == get_ident():
+                    series.value += amount
+                    return
+                if series.owner:
+                    series.add(amount)
+                    return
+        except Exception:  # noqa: BLE001, S110 - whatever is odd about the call is told by the long way
+            pass
+        self._measure("counter", name, amount, labels)
+
+    def gauge(self, name: str, value: float, labels: Labels | None = None) -> None:
+        """Set the gauge ``name`` to ``value``; arguments and errors as for ``increment``, negative values allowed."""
+        try:
+            series = self._gauges[name][tuple(labels.items()) if labels else ()]
+            if series.owner and value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
+                series.value = value
+                return
+        except Exception:  # noqa: BLE001, S110
+            pass
+        self._measure("gauge", name, value, labels)
+
+    def histogram(self, name: str, value: float, labels: Labels | None = None) -> None:
+        """Record ``value`` in the histogram ``name``; arguments and errors as for ``increment``."""
+        try:
+            series = self._histograms[name][tuple(labels.items()) if labels else ()]
+            if series.owner and value.__class__ in NUMBERS and 0 <= value <= MAX_AMOUNT:
+                series.record(value)
+                return
+        except Exception:  # noqa: BLE001, S110
+            pass
+        self._measure("histogram", name, value, labels)
+
+    def record_metric(self, name: str, value: float, labels: Labels | None = None) -> None:
+        """Record ``value`` under ``name``, as the kind that the name already has, else as a counter."""
+        self._measure(None, name, value, labels)
+
+    def _measure(self, kind: Kind | None, name: str, value: object, labels: Labels | None) -> Series | None:
+        """The long way: check everything, make the series, remember it for the fast path, record."""
+        try:
+            if not self._live():
+                return None
+            amount = number(value)
+            instrument = self._registry.resolve(name, kind)
+            if amount < 0 and instrument.spec.kind in {"counter", "histogram"}:
+                raise ValueError(f"a {instrument.spec.kind} takes no negative amount, got {amount}")
+            series = self._find(instrument, name, labels)
+            write(series, amount)
+        except (TypeError, ValueError) as exc:
+            self._refuse(name, exc)
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            self._internal(exc)
+        else:
+            return None if instrument.is_overflow(series) or instrument.spec.base == "native" else series
+        return None
+
+    def _find(self, instrument: Instrument, name: str, labels: Labels | None) -> Series:
+        if labels is not None and not isinstance(labels, Mapping):
+            raise TypeError(f"labels are a mapping of keys to values, got {type(labels).__name__}")
+        series = instrument.series(self._base(instrument.spec), normalise(labels) if labels else ())
+        if instrument.is_overflow(series):
+            self._health.overflowed += 1
+            warn_once(
+                ("overflow", instrument.spec.name),
+                f"claude_monitoring: {instrument.spec.name} has reached its bound of series; what is new goes to "
+                f"one series with otel.metric.overflow=true: sums stay right, labels are lost. "
+                f"Latest labels: {str(dict(labels or {}))[:200]}",
+            )
+        elif instrument.spec.base != "native":  # a native series depends on the session, so its name is not enough
+            self._remember(name, labels, series)
+        return series
+
+    def _remember(self, name: str, labels: Labels | None, series: Series) -> None:
+        # Only text values: 1, 1.0 and True are equal as keys of a dictionary, and must not share a series.
+        if self._cached >= _MAX_CACHED or (labels and any(value.__class__ is not str for value in labels.values())):
+            return
+        table = cast(
+            "dict[str, dict[Any, Series]]",
+            self._counters
+            if isinstance(series, SumSeries)
+            else self._gauges
+            if isinstance(series, GaugeSeries)
+            else self._histograms,
+        )
+        table.setdefault(name, {})[tuple(labels.items()) if labels else ()] = series
+        self._cached += 1
+
+    def _forget(self) -> None:
+        """Send every name back to the long way."""
+        self._counters.clear()
+        self._gauges.clear()
+        self._histograms.clear()
+        self._cached = 0
+
+    def _refuse(self, name: object, exc: TypeError | ValueError) -> None:
+        """Count and tell one refused call; with ``strict`` raise it."""
+        if self._strict:
+            raise exc
+        reason = (
+            DropReason.INVALID_NAME
+            if isinstance(exc, InvalidNameError)
+            else DropReason.KIND_CONFLICT
+            if isinstance(exc, KindConflictError)
+            else DropReason.INVALID_VALUE
+        )
+        self._health.drop(reason)
+        shown = str(name)[:80] if isinstance(name, str) else type(name).__name__
+        warn_once((reason, shown), f"claude_monitoring: {shown}: not recorded: {exc}")
+
+    def _internal(self, exc: Exception) -> None:
+        self._health.drop(DropReason.INTERNAL_ERROR)
+        report_internal_error(exc)
+
+
+def write(series: Series, value: float) -> None:
+    """Record an amount that was checked already."""
+    if isinstance(series, SumSeries):
+        series.add(value)
+    elif isinstance(series, HistogramSeries):
+        series.record(value)
+    elif isinstance(series, GaugeSeries):
+        series.set(value)

@@ -1,0 +1,229 @@
+"""Scopes: sessions and spans. Each is a context manager, an async one, and what the decorators start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from claude_monitoring._context import current_frame, enter, leave
+from claude_monitoring._sealed import Sealed, report_internal_error
+from claude_monitoring.types import AttributeValue
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from claude_monitoring._context import Frame
+    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._task import Task
+
+__all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "status_of"]
+
+_SELF = TypeVar("_SELF", bound="Scope")
+
+
+def status_of(exc: BaseException | None) -> str:
+    """The outcome of a call: ``ok``, ``error`` or ``cancelled``.
+
+    Leaving early is no error: a closed generator and ``sys.exit()`` with success count as ``ok``; an interrupt
+    and a cancellation, which asyncio and trio raise from ``BaseException``, as ``cancelled``.
+    """
+    if exc is None or isinstance(exc, GeneratorExit):
+        return "ok"
+    if isinstance(exc, SystemExit):
+        return "ok" if exc.code in {None, 0} else "error"
+    if isinstance(exc, Exception) and not isinstance(exc, asyncio.CancelledError):
+        return "error"
+    return "cancelled"
+
+
+class Scope:
+    """Something with a start and an end that can be made current and put aside again."""
+
+    __slots__ = ("_otel_context", "_otel_token", "_token", "monitor", "span")
+
+    monitor: AgentMonitor
+    span: Span | None
+    _token: Token[Frame | None]
+
+    @property
+    def session(self) -> Session | None:
+        """The explicit session around it, or ``None``."""
+        raise NotImplementedError
+
+    @property
+    def task(self) -> Task | None:
+        """The innermost task, or ``None``."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin, without becoming current."""
+        try:
+            self._begin()
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            report_internal_error(exc)
+
+    def resume(self) -> None:
+        """Become current in this context."""
+        self._token = enter(self)
+        if self.span is not None:
+            with Sealed():
+                self._attach()
+
+    def suspend(self) -> None:
+        """Undo the latest ``resume``."""
+        here = leave(self._token)
+        if self.span is not None:
+            with Sealed():
+                self._detach(here=here)
+
+    def finish(self, exc: BaseException | None, result: object = None) -> None:
+        """End, once."""
+        try:
+            self._end(exc, result)
+        except Exception as internal:  # noqa: BLE001 - our own fault is never the host's
+            report_internal_error(internal)
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _end(self, exc: BaseException | None, result: object) -> None:
+        raise NotImplementedError
+
+    def _open_span(self, name: str, attributes: dict[str, AttributeValue]) -> None:
+        tracer = self.monitor._tracer()
+        if tracer is not None:
+            from opentelemetry.trace import set_span_in_context
+
+            self.span = tracer.start_span(name, attributes=attributes)
+            self._otel_context = set_span_in_context(self.span)
+
+    def _attach(self) -> None:
+        from opentelemetry.context import attach
+
+        self._otel_token = attach(self._otel_context)
+
+    def _detach(self, *, here: bool) -> None:
+        from opentelemetry.context import detach, get_current
+
+        if here:  # elsewhere there is nothing to undo, and OpenTelemetry would log a traceback
+            self._otel_context = get_current()  # a generator's body may have opened spans of its own
+            detach(self._otel_token)
+
+    def _close_span(self, exc: BaseException | None, status: str) -> None:
+        span = self.span
+        if span is None:
+            return
+        if exc is not None and status != "ok":
+            from opentelemetry.trace import Status, StatusCode
+
+            span.record_exception(exc, escaped=True)
+            span.set_status(Status(StatusCode.ERROR, f"{status}: {type(exc).__name__}"))
+        span.end()
+
+    def __enter__(self: _SELF) -> _SELF:
+        self.start()
+        self.resume()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.suspend()
+        self.finish(exc)
+
+    async def __aenter__(self: _SELF) -> _SELF:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, exc, trace)
+
+
+class _Inner(Scope):
+    """A scope that takes its session and task from what is around it."""
+
+    __slots__ = ("_session", "_task")
+
+    def __init__(self, monitor: AgentMonitor) -> None:
+        outer = current_frame()
+        self.monitor = monitor
+        self.span = None
+        self._task = outer.task if outer is not None else None
+        self._session = outer.session if outer is not None and outer.monitor is monitor else None
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    @property
+    def task(self) -> Task | None:
+        return self._task
+
+
+class MonitorFrame(_Inner):
+    """A monitor in a ``with``: it is the active one inside."""
+
+    __slots__ = ()
+
+    def _begin(self) -> None:
+        """Nothing of its own."""
+
+    def _end(self, exc: BaseException | None, result: object) -> None:
+        """Nothing of its own."""
+
+
+class SpanScope(_Inner):
+    """A span of the caller's own, made with ``monitor.span``."""
+
+    __slots__ = ("_attributes", "_name")
+
+    def __init__(self, monitor: AgentMonitor, name: str, attributes: dict[str, AttributeValue]) -> None:
+        super().__init__(monitor)
+        self._name = name
+        self._attributes = attributes
+
+    def _begin(self) -> None:
+        if self.monitor._live():
+            self._open_span(self._name, {**self.monitor._span_attributes(self.session), **self._attributes})
+
+    def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
+        self._close_span(exc, status_of(exc))
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Add an attribute to the span; without one, nothing happens."""
+        if self.span is not None:
+            with Sealed():
+                self.span.set_attribute(key, value)
+
+
+class Session(_Inner):
+    """One session: ``session_id`` on Claude Code's metrics and events while it is current."""
+
+    __slots__ = ("_started", "is_open", "session_id")
+
+    def __init__(self, monitor: AgentMonitor, session_id: str | None) -> None:
+        super().__init__(monitor)
+        self.session_id = session_id or str(uuid.uuid4())
+        self.is_open = False
+        self._started = 0.0
+
+    @property
+    def session(self) -> Session | None:
+        """Itself."""
+        return self
+
+    def _begin(self) -> None:
+        if self.monitor._recording():
+            self._started = time.perf_counter()
+            self.is_open = True
+            self.monitor._session_started(self)
+
+    def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
+        if self.is_open:
+            self.is_open = False
+            self.monitor._session_ended(self, time.perf_counter() - self._started)

@@ -1,0 +1,164 @@
+"""A store's state at one moment, and the same as OpenTelemetry's ``MetricsData``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._store import Cell, HistogramSeries, Series, Store, SumSeries
+from claude_monitoring._version import __version__
+from claude_monitoring.types import AttributeValue, Temporality
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
+
+__all__ = ["Snapshot", "take", "to_metrics_data"]
+
+Value = float | Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What every series held at ``time_unix_nano``; running totals since the series began."""
+
+    time_unix_nano: int
+    rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Value], ...]], ...]
+    values: Mapping[Series, Value] = field(default_factory=dict)
+
+
+def take(store: Store) -> Snapshot:
+    """Read the store; writers are not stopped."""
+    now = time.time_ns()
+    rows = []
+    values: dict[Series, Value] = {}
+    for instrument in store.instruments():
+        read = tuple((series, _read(series)) for series in instrument.all_series())
+        values.update(read)
+        rows.append((instrument.spec, read))
+    return Snapshot(now, tuple(rows), values)
+
+
+def _read(series: Series) -> Value:
+    value: Value = series.read()  # type: ignore[attr-defined]  # each of the three kinds has it
+    return value if isinstance(value, Cell) else float(value)
+
+
+def _minus(now: Cell, before: Cell) -> Cell:
+    """What was recorded between two readings; minimum and maximum of just that span are not known."""
+    delta = Cell(len(now.buckets))
+    delta.buckets = [a - b for a, b in zip(now.buckets, before.buckets, strict=True)]
+    delta.sum = now.sum - before.sum
+    delta.min, delta.max = now.min, now.max
+    return delta
+
+
+def to_metrics_data(
+    snapshot: Snapshot,
+    resource: Mapping[str, AttributeValue],
+    temporality: Temporality = "cumulative",
+    acknowledged: Snapshot | None = None,
+) -> MetricsData | None:
+    """``snapshot`` as OpenTelemetry's metrics data, one scope for each family.
+
+    With ``delta`` the values are what came after ``acknowledged``, the last snapshot that the far side confirmed:
+    series without change are left out, and each start is the end of the confirmed interval
+    (specification: metrics/data-model.md, "Temporality"). Up-down counters stay cumulative, as the
+    specification's delta preference says.
+
+    Returns:
+        ``None`` if there is nothing to send.
+    """
+    from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    base = acknowledged if temporality == "delta" else None
+    by_scope: dict[str, list[Metric]] = {}
+    for spec, points in snapshot.rows:
+        metric = _metric(spec, points, snapshot.time_unix_nano, temporality, base)
+        if metric is not None:
+            by_scope.setdefault(spec.scope, []).append(metric)
+    if not by_scope:
+        return None
+    scopes = [
+        ScopeMetrics(scope=InstrumentationScope(name, __version__), metrics=metrics, schema_url="")
+        for name, metrics in by_scope.items()
+    ]
+    whole = ResourceMetrics(resource=Resource(dict(resource)), scope_metrics=scopes, schema_url="")
+    return MetricsData(resource_metrics=[whole])
+
+
+def _metric(
+    spec: MetricSpec,
+    points: tuple[tuple[Series, Value], ...],
+    now: int,
+    temporality: Temporality,
+    base: Snapshot | None,
+) -> Metric | None:
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Metric, Sum
+
+    is_delta = temporality == "delta" and spec.kind in {"counter", "histogram"}
+    rows = _since(points, base) if is_delta else [(s, v, s.start_unix_nano) for s, v in points]
+    if not rows:
+        return None
+    how = AggregationTemporality.DELTA if is_delta else AggregationTemporality.CUMULATIVE
+    data: Gauge | Histogram | Sum
+    if spec.kind == "histogram":
+        data = Histogram(data_points=[_histogram_point(*row, now) for row in rows], aggregation_temporality=how)
+    else:
+        numbers = [_number_point(*row, now) for row in rows]
+        if spec.kind == "gauge":
+            data = Gauge(data_points=numbers)
+        else:
+            data = Sum(data_points=numbers, aggregation_temporality=how, is_monotonic=spec.kind == "counter")
+    return Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
+
+
+def _since(
+    points: tuple[tuple[Series, Value], ...], base: Snapshot | None
+) -> list[tuple[Series, Value, int]]:
+    """The increase of each series that changed since ``base``, with the start of that interval."""
+    rows: list[tuple[Series, Value, int]] = []
+    for series, value in points:
+        before = base.values.get(series) if base is not None else None
+        if before is None or base is None:
+            if isinstance(value, Cell) or value != 0:
+                rows.append((series, value, series.start_unix_nano))
+        elif isinstance(value, Cell) and isinstance(before, Cell):
+            if value.buckets != before.buckets:
+                rows.append((series, _minus(value, before), base.time_unix_nano))
+        elif not isinstance(value, Cell) and not isinstance(before, Cell) and value != before:
+            rows.append((series, value - before, base.time_unix_nano))
+    return rows
+
+
+def _number_point(series: Series, value: Value, start: int, now: int) -> NumberDataPoint:
+    from opentelemetry.sdk.metrics.export import NumberDataPoint
+
+    return NumberDataPoint(
+        attributes=series.attributes,
+        start_time_unix_nano=start if isinstance(series, SumSeries) else 0,
+        time_unix_nano=now,
+        value=value,  # type: ignore[arg-type]  # histograms never come here
+    )
+
+
+def _histogram_point(series: Series, value: Value, start: int, now: int) -> HistogramDataPoint:
+    from opentelemetry.sdk.metrics.export import HistogramDataPoint
+
+    if not isinstance(value, Cell) or not isinstance(series, HistogramSeries):  # pragma: no cover - by construction
+        raise TypeError(type(value).__name__)
+    return HistogramDataPoint(
+        attributes=series.attributes,
+        start_time_unix_nano=start,
+        time_unix_nano=now,
+        count=sum(value.buckets),
+        sum=value.sum,
+        bucket_counts=value.buckets,
+        explicit_bounds=list(series.bounds),
+        min=value.min,
+        max=value.max,
+    )

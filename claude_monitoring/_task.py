@@ -1,0 +1,189 @@
+"""A task: one run of something that an agent was asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from claude_monitoring._context import current_frame
+from claude_monitoring._scopes import Scope, Session, status_of
+from claude_monitoring._sealed import Sealed
+from claude_monitoring._wrapping import wrap
+from claude_monitoring.types import AttributeValue
+
+if TYPE_CHECKING:
+    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._tasks import TaskMeters
+
+__all__ = ["Task", "TaskSpec"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class _Field(Generic[V]):
+    """An attribute that most tasks never touch, so that they need not carry it."""
+
+    def __init__(self, default: V) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, task: Task, owner: type) -> V:
+        values = task._values
+        return self._default if values is None else values.get(self._name, self._default)
+
+    def __set__(self, task: Task, value: V) -> None:
+        if task._values is None:
+            task._values = {}
+        task._values[self._name] = value
+
+
+class TaskSpec:
+    """What is the same for every run of a task."""
+
+    __slots__ = ("complexity", "monitor", "name", "task_type")
+
+    def __init__(self, monitor: AgentMonitor, name: str | None, task_type: str, complexity: float) -> None:
+        self.monitor = monitor
+        self.name = name or "task"
+        self.task_type = task_type
+        self.complexity = complexity
+
+
+class Task(Scope):
+    """One run of a task; what ``with monitor.track_task(...) as task`` gives.
+
+    Tokens, cost and tool calls recorded while it is current count for it and for the tasks around it.
+
+    Attributes:
+        name: The task's name; it goes to the span, never to a metric.
+        parent: The task in which this one began, or ``None``.
+        items: Items processed; with it the task reports its throughput in items per second.
+        quality: 0 to 1; reported as the agent's quality score.
+        input_tokens, output_tokens, cost_usd, tool_calls: What was recorded inside so far.
+        duration_s: Seconds from start to end; 0 while it runs.
+        status: ``ok``, ``error`` or ``cancelled`` once it ended; see ``set_outcome``.
+    """
+
+    __slots__ = ("_meters", "_session", "_spec", "_started", "_values", "duration_s", "parent", "status")
+
+    items = _Field[float | None](None)
+    quality = _Field[float | None](None)
+    input_tokens = _Field[float](0)
+    output_tokens = _Field[float](0)
+    tool_calls = _Field[int](0)
+    cost_usd = _Field[float](0.0)
+    _outcome = _Field[str]("")
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self.monitor = monitor = spec.monitor
+        outer = current_frame()
+        self.parent: Task | None
+        self._session: Session | None
+        if outer is None:
+            self.parent = self._session = None
+        else:
+            self.parent = outer.task
+            self._session = outer.session if outer.monitor is monitor else None
+        self.span = None
+        self.status = ""
+        self.duration_s = 0.0
+        self._values: dict[str, Any] | None = None
+        self._meters: TaskMeters | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The explicit session around it, or ``None``."""
+        return self._session
+
+    @property
+    def task(self) -> Task:
+        """Itself."""
+        return self
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Use as a decorator: each call of ``function`` is a task of its own."""
+        spec = self._spec
+        if spec.name == "task":
+            spec.name = getattr(function, "__qualname__", type(function).__name__)
+        return wrap(function, lambda args, kwargs: Task(spec) if spec.monitor._on else None)  # noqa: ARG005
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self._spec.name
+
+    @property
+    def task_type(self) -> str:
+        """The label that the task's metrics carry."""
+        return self._spec.task_type
+
+    @property
+    def complexity(self) -> float:
+        """Story points."""
+        return self._spec.complexity
+
+    def set_outcome(self, status: str) -> None:
+        """Say how the task went, whatever the block does: ``ok``, ``error`` or ``cancelled``.
+
+        Raises:
+            ValueError: With ``strict=True``, for any other text.
+        """
+        if status in {"ok", "error", "cancelled"}:
+            self._outcome = status
+        else:
+            self._spec.monitor._refuse(
+                "claude.tasks", ValueError(f"an outcome is 'ok', 'error' or 'cancelled', got {status!r}")
+            )
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Add an attribute to the task's span; metrics stay as they are."""
+        if self.span is not None:
+            with Sealed():
+                self.span.set_attribute(key, value)
+
+    def _begin(self) -> None:
+        monitor = self.monitor
+        meters = self._meters = monitor._meters.get(self._spec.task_type) or monitor._task_meters(self._spec.task_type)
+        if meters is None:
+            return
+        active = meters.active
+        if active.owner == get_ident():
+            active.value += 1
+        else:
+            active.add(1)
+        if monitor._wants_spans:
+            self._open_span(self.name, monitor._task_span_attributes(self))
+        self._started = perf_counter()
+
+    def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
+        meters = self._meters
+        if meters is None:
+            return
+        self.duration_s = seconds = perf_counter() - self._started
+        self._meters = None
+        status = self.status = self._outcome or (status_of(exc) if exc is not None else "ok")
+        count, duration = meters.ended.get(status) or meters.make(status)
+        active = meters.active
+        if active.owner == get_ident() == count.owner:
+            active.value -= 1
+            count.value += 1
+        else:
+            active.add(-1)
+            count.add(1)
+        duration.record(seconds)
+        if status == "error":
+            self.monitor._count_error(exc)
+        elif status == "ok" and (self._spec.complexity or self._spec.task_type == "feature"):
+            self.monitor._delivered(self)
+        if self._values is not None:
+            self.monitor._task_gauges(self)
+        if self.span is not None:
+            self.monitor._describe_task(self)
+            self._close_span(exc, status)

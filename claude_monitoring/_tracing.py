@@ -1,0 +1,46 @@
+"""Where spans come from: the host's tracer provider when there is one, else ours."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING
+
+from claude_monitoring._catalog import FRAMEWORK_SCOPE
+from claude_monitoring._pipeline import Pipeline
+from claude_monitoring._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer, TracerProvider
+
+__all__ = ["tracer_for"]
+
+_providers: weakref.WeakKeyDictionary[Pipeline, TracerProvider] = weakref.WeakKeyDictionary()
+
+
+def tracer_for(pipeline: Pipeline, given: TracerProvider | None) -> Tracer | None:
+    """The tracer to use, ``None`` where spans are not wanted.
+
+    The order: the provider that the monitor was given; the global one, if the host has set it; one of ours that
+    feeds the pipeline, if an exporter for traces is configured. Globals are never set by us.
+    """
+    provider = given or _host_provider() or (_own_provider(pipeline) if pipeline.wants_spans else None)
+    return provider.get_tracer(FRAMEWORK_SCOPE, __version__) if provider is not None else None
+
+
+def _host_provider() -> TracerProvider | None:
+    if "opentelemetry.trace" not in sys.modules:
+        return None  # nobody can have set one
+    from opentelemetry import trace
+
+    provider = trace.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def _own_provider(pipeline: Pipeline) -> TracerProvider:
+    found = _providers.get(pipeline)
+    if found is None:
+        from claude_monitoring._spans import make_provider
+
+        found = _providers.setdefault(pipeline, make_provider(pipeline.add_span, pipeline.resource))
+    return found

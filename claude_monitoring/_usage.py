@@ -1,0 +1,264 @@
+"""What an agent did: tokens, cost, lines, commits, tools, errors. Claude Code's metrics and the framework's are both fed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from claude_monitoring._catalog import CATALOG
+from claude_monitoring._context import current_task
+from claude_monitoring._guard import Pairs, normalise
+from claude_monitoring._languages import file_type_of, language_of
+from claude_monitoring._pricing import PriceTable, Tokens, cost_usd
+from claude_monitoring._recorder import Recorder, number, write
+from claude_monitoring._sealed import warn_once
+
+if TYPE_CHECKING:
+    from claude_monitoring._task import Task
+
+__all__ = ["UsageRecorder"]
+
+_UNKNOWN = "unknown"
+
+
+class UsageRecorder(Recorder):
+    """The ``record_*`` methods of a monitor."""
+
+    _prices: PriceTable | None
+    _query_source: str
+
+    def _add(self, spec_name: str, amount: float, **labels: object) -> None:
+        """Record a checked amount in a metric of the catalogue; label keys are written with ``__`` for a dot."""
+        instrument = self._registry.of(spec_name)
+        own: Pairs = normalise({key.replace("__", "."): value for key, value in labels.items()}) if labels else ()
+        write(instrument.series(self._base(CATALOG[spec_name]), own), amount)
+
+    def _checked(self, what: str, **amounts: Any) -> dict[str, float] | None:
+        """The amounts as plain numbers that are not negative, or ``None`` after a refusal or while off."""
+        try:
+            if not self._live():
+                return None
+            checked = {}
+            for name, value in amounts.items():
+                checked[name] = number(value)
+                if checked[name] < 0:
+                    raise ValueError(f"{name} takes no negative amount, got {value}")
+        except (TypeError, ValueError) as exc:
+            self._refuse(what, exc)
+            return None
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            self._internal(exc)
+            return None
+        return checked
+
+    def record_usage(
+        self,
+        model: str,
+        input_tokens: float = 0,
+        output_tokens: float = 0,
+        cache_read_tokens: float = 0,
+        cache_creation_tokens: float = 0,
+        *,
+        cost_usd: float | None = None,
+        duration_s: float | None = None,
+        query_source: str | None = None,
+    ) -> None:
+        """Record one answer of a model: tokens by type, their cost, and one API call.
+
+        Args:
+            model: The model's id, as the API's answer gives it.
+            input_tokens: Tokens sent, those read from or written to the cache left out (Claude Code's rule).
+            output_tokens: Tokens received.
+            cache_read_tokens: Tokens read from the prompt cache.
+            cache_creation_tokens: Tokens written to it.
+            cost_usd: The cost in US dollars if you know it; else it is the list price from ``genai-prices``, or from
+                ``AgentMonitor(prices=...)``. A model that neither knows has tokens, no cost, and one warning.
+            duration_s: Seconds that the answer took.
+            query_source: ``main``, ``subagent`` or ``auxiliary``; the monitor's own if left out.
+        """
+        amounts = self._checked(
+            "record_usage",
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cache_read_tokens=cache_read_tokens,
+            cache_creation_tokens=cache_creation_tokens,
+            cost_usd=0 if cost_usd is None else cost_usd,
+            duration_s=0 if duration_s is None else duration_s,
+        )
+        if amounts is None:
+            return
+        tokens = Tokens(*list(amounts.values())[:4])
+        try:
+            source = query_source or self._query_source
+            self._tokens(model, tokens, source)
+            usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
+            if usd is not None:
+                self._cost(usd, model, source)
+            if duration_s is not None:
+                self._add("claude.response_time", amounts["duration_s"], model=model)
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            self._internal(exc)
+
+    def _tokens(self, model: str, tokens: Tokens, source: str) -> None:
+        by_type = (
+            ("input", tokens.input),
+            ("output", tokens.output),
+            ("cacheRead", tokens.cache_read),
+            ("cacheCreation", tokens.cache_creation),
+        )
+        for kind, amount in by_type:
+            self._add("claude_code.token.usage", amount, type=kind, model=model, query_source=source)
+        self._add("claude.tokens.input", tokens.input, model=model)
+        self._add("claude.tokens.output", tokens.output, model=model)
+        self._add("claude.api.calls", 1, model=model)
+        task = current_task()
+        while task is not None:
+            task.input_tokens += tokens.input
+            task.output_tokens += tokens.output
+            task = task.parent
+
+    def _price(self, model: str, tokens: Tokens) -> float | None:
+        try:
+            usd = cost_usd(model, tokens, self._prices)
+        except Exception as exc:  # noqa: BLE001 - a price is never worth the tokens
+            self._internal(exc)
+            return None
+        if usd is None:
+            warn_once(
+                ("price", model),
+                f"claude_monitoring: no price is known for model {str(model)[:80]!r}: its tokens are recorded, its cost "
+                "is not. Give one with AgentMonitor(prices={model: {'input': usd_per_million, 'output': ...}})",
+            )
+        return usd
+
+    def _cost(self, usd: float, model: str, source: str) -> None:
+        self._add("claude_code.cost.usage", usd, model=model, query_source=source)
+        self._add("claude.api.cost_usd", usd, model=model)
+        task = current_task()
+        while task is not None:
+            task.cost_usd += usd
+            task = task.parent
+
+    def record_cost(self, usd: float, model: str | None = None, *, query_source: str | None = None) -> None:
+        """Record ``usd`` US dollars spent, where ``record_usage`` does not already do it."""
+        amounts = self._checked("record_cost", usd=usd)
+        if amounts is not None:
+            self._guarded(lambda: self._cost(amounts["usd"], model or _UNKNOWN, query_source or self._query_source))
+
+    def _guarded(self, work: Any) -> None:
+        try:
+            work()
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            self._internal(exc)
+
+    def record_lines(
+        self,
+        added: float = 0,
+        removed: float = 0,
+        *,
+        file_path: str | None = None,
+        file_type: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Record lines of code added and removed.
+
+        Args:
+            added: Lines added.
+            removed: Lines removed.
+            file_path: The file, if it is one: it counts as modified and gives the ``file_type``. The path itself
+                never leaves the process.
+            file_type: The language, such as ``python``.
+            model: The model that made the change.
+        """
+        amounts = self._checked("record_lines", added=added, removed=removed)
+        if amounts is None:
+            return
+
+        def work() -> None:
+            kind = file_type or (file_type_of(file_path) if file_path else _UNKNOWN)
+            for sign, metric in (("added", "claude.lines_added"), ("removed", "claude.lines_deleted")):
+                self._add("claude_code.lines_of_code.count", amounts[sign], type=sign, model=model or _UNKNOWN)
+                self._add(metric, amounts[sign], file_type=kind)
+            if file_path:
+                self._add("claude.files_modified", 1)
+
+        self._guarded(work)
+
+    def record_commit(self, count: int = 1) -> None:
+        """Record git commits made."""
+        self._count("claude_code.commit.count", "record_commit", count)
+
+    def record_pull_request(self, count: int = 1) -> None:
+        """Record pull requests made."""
+        self._count("claude_code.pull_request.count", "record_pull_request", count)
+
+    def _count(self, spec_name: str, what: str, count: float, **labels: object) -> None:
+        amounts = self._checked(what, count=count)
+        if amounts is not None:
+            self._guarded(lambda: self._add(spec_name, amounts["count"], **labels))
+
+    def record_edit_decision(
+        self,
+        decision: Literal["accept", "reject"],
+        *,
+        tool_name: str = "Edit",
+        source: str = "config",
+        language: str | None = None,
+        file_path: str | None = None,
+    ) -> None:
+        """Record that an edit was accepted or rejected.
+
+        Args:
+            decision: ``accept`` or ``reject``.
+            tool_name: ``Edit``, ``Write`` or ``NotebookEdit``.
+            source: Who decided: ``config``, ``hook``, ``user_permanent``, ``user_temporary``, ``user_reject``,
+                ``user_abort``.
+            language: The file's language, such as ``Python``; from ``file_path`` if left out.
+            file_path: The file; it never leaves the process.
+        """
+        if decision not in {"accept", "reject"}:
+            self._refuse("record_edit_decision", ValueError(f"a decision is 'accept' or 'reject', got {decision!r}"))
+            return
+        self._count(
+            "claude_code.code_edit_tool.decision",
+            "record_edit_decision",
+            1,
+            decision=decision,
+            source=source,
+            tool_name=tool_name,
+            language=language or (language_of(file_path) if file_path else _UNKNOWN),
+        )
+
+    def record_active_time(self, seconds: float, *, type: Literal["cli", "user"] = "cli") -> None:  # noqa: A002
+        """Record ``seconds`` of activity: of the agent (``cli``) or of the person at the keyboard (``user``)."""
+        self._count("claude_code.active_time.total", "record_active_time", seconds, type=type)
+
+    def record_tool_call(self, tool: str, *, status: str = "ok", count: int = 1) -> None:
+        """Record ``count`` calls of ``tool`` that ended with ``status`` (``ok`` or ``error``)."""
+        amounts = self._checked("record_tool_call", count=count)
+        if amounts is None:
+            return
+
+        def work() -> None:
+            self._add("claude.tool.calls", amounts["count"], tool=tool, status=status)
+            task: Task | None = current_task()
+            while task is not None:
+                task.tool_calls += int(amounts["count"])
+                task = task.parent
+
+        self._guarded(work)
+
+    def record_error(self, error: BaseException | str) -> None:
+        """Record an error by its type. An exception that a task has counted already is not counted twice."""
+        if self._checked("record_error") is not None:
+            self._guarded(lambda: self._count_error(error))
+
+    def _count_error(self, error: BaseException | str | None) -> None:
+        if isinstance(error, BaseException):
+            if getattr(error, "_claude_monitoring_counted", False):
+                return
+            try:
+                error._claude_monitoring_counted = True  # type: ignore[attr-defined]
+            except AttributeError:
+                pass  # an exception with slots of its own: then it may count once a task
+        kind = type(error).__name__ if isinstance(error, BaseException) else error or _UNKNOWN
+        self._add("claude.errors", 1, error_type=kind)

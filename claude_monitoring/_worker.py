@@ -1,0 +1,109 @@
+"""The exporter thread: it comes round to each lane on its beat, and flushes when asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from claude_monitoring._lanes import Lane
+from claude_monitoring._sealed import Sealed
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """One daemon thread for a set of lanes."""
+
+    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
+        self.lanes = tuple(lanes)
+        self._name = name
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._asked = 0
+        self._answered = 0
+        self._deadline = 0.0
+        self._all_delivered = True
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread; without one (the interpreter is going down), flushing works in the caller's."""
+        if self._thread is not None:
+            return
+        with self._wake:
+            if self._thread is not None or self._stopping:
+                return
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return
+            self._thread = thread
+
+    def ask_flush(self, deadline: float) -> int:
+        """Ask for everything to be sent before ``deadline`` (monotonic); the ticket is for ``wait_flushed``."""
+        with self._wake:
+            self._asked += 1
+            self._deadline = max(deadline, self._deadline)
+            self._wake.notify_all()
+            return self._asked
+
+    def wait_flushed(self, ticket: int, deadline: float) -> bool:
+        """Whether the flush of ``ticket`` ended in time with everything acknowledged."""
+        if self._thread is None or not self._thread.is_alive():
+            return self._drain(deadline)
+        with self._wake:
+            done = self._wake.wait_for(lambda: self._answered >= ticket, max(0.0, deadline - time.monotonic()))
+            return done and self._all_delivered
+
+    def stop(self, deadline: float) -> None:
+        """End the thread; what is still in flight at ``deadline`` is cut off by closing its exporter."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if thread is None or thread.is_alive():
+            self._close_lanes()
+
+    def _close_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.close()
+
+    def _drain(self, deadline: float) -> bool:
+        results = [lane.drain(deadline) for lane in self.lanes]
+        return all(results)
+
+    def _run(self) -> None:
+        for lane in self.lanes:  # imports and connections are made here, not in the host's threads
+            with Sealed():
+                lane.exporter  # noqa: B018
+        while True:
+            with Sealed():
+                if not self._turn():
+                    break
+        self._close_lanes()
+
+    def _turn(self) -> bool:
+        """One round; ``False`` when it is time to end."""
+        with self._wake:
+            if self._asked == self._answered and not self._stopping:
+                due = min(lane.next_due for lane in self.lanes)
+                self._wake.wait(max(0.0, due - time.monotonic()))
+            ticket, deadline, stopping = self._asked, self._deadline, self._stopping
+        if ticket != self._answered:
+            delivered = False
+            try:
+                delivered = self._drain(deadline)
+            finally:
+                with self._wake:
+                    self._answered, self._all_delivered = ticket, delivered
+                    self._wake.notify_all()
+            return True
+        if stopping:
+            return False
+        now = time.monotonic()
+        for lane in self.lanes:
+            lane.tick(now)
+        return True
