@@ -140,7 +140,7 @@ def render_markdown(exposed_name: dict[str, str]) -> str:
     lines = [
         "# Metrics",
         "",
-        "Made from `claude_monitoring/_catalog.py` by `python -m tests.render_docs`; a test keeps the two equal.",
+        "Made from `claude_monitoring/_catalog.py` by `python docs/render_reference.py`; a test keeps the two equal.",
         "",
         "| wire name | on our `/metrics` | kind | unit | attributes | meaning |",
         "|---|---|---|---|---|---|",

@@ -6,8 +6,9 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from claude_monitoring._monitor import AgentMonitor
-    from claude_monitoring._scopes import Session, Task
+    from claude_monitoring._core import MonitorCore
+    from claude_monitoring._scopes import Session
+    from claude_monitoring._task import Task
 
 __all__ = ["Frame", "current_frame", "current_task", "enter", "leave"]
 
@@ -19,7 +20,7 @@ class Frame(Protocol):
     """
 
     @property
-    def monitor(self) -> AgentMonitor:
+    def monitor(self) -> MonitorCore:
         """Whose level it is."""
         ...
 

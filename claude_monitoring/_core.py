@@ -24,6 +24,7 @@ from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
 
     from claude_monitoring.exporters.custom import CustomExporter
@@ -40,6 +41,8 @@ class MonitorCore(TaskRecorder):
     _settings: Settings
     _exporters: tuple[CustomExporter, ...]
     _tracer_provider: TracerProvider | None
+    _meter_provider: MeterProvider | None
+    _logger_provider: Any
     _parent: MonitorCore | None
     _on: bool
     _closed: bool
@@ -72,7 +75,8 @@ class MonitorCore(TaskRecorder):
     def _say_settings(self) -> None:
         for problem in self._settings.problems:
             warn_once(("setting", problem), f"claude_monitoring: {problem}")
-        line = "" if self._exporters or self._tracer_provider else hint(self._settings)
+        given = self._exporters or self._tracer_provider or self._meter_provider or self._logger_provider
+        line = "" if given else hint(self._settings)
         if line:
             warn_once(("hint", line), f"claude_monitoring: {line}", level=30 if self._on else 20)
 
@@ -102,7 +106,7 @@ class MonitorCore(TaskRecorder):
         root = self._parent
         if root is not None:
             root._live()
-        pipeline = _pipeline.acquire(self._settings, self._exporters)
+        pipeline = _pipeline.acquire(self._settings, self._exporters, self._meter_provider)
         self._use(pipeline)
         if root is None:
             self._session = Session(self, None)
@@ -199,12 +203,15 @@ def override() -> tuple[Settings, tuple[CustomExporter, ...]] | None:
 @contextmanager
 def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
     """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
-    fields = ("_settings", "_exporters", "_tracer_provider", "_on", "_closed", "_pipeline", "_session", "_health")
+    fields = (
+        "_settings", "_exporters", "_tracer_provider", "_meter_provider", "_logger_provider", "_on", "_closed", "_pipeline", "_session", "_health",
+    )  # fmt: skip
     saved: list[tuple[MonitorCore, dict[str, Any]]] = []
     for monitor in list(monitors):
         if not monitor._closed:
             saved.append((monitor, {name: getattr(monitor, name) for name in fields}))
-            monitor._settings, monitor._exporters, monitor._tracer_provider = settings, exporters, None
+            monitor._settings, monitor._exporters = settings, exporters
+            monitor._tracer_provider = monitor._meter_provider = monitor._logger_provider = None
             monitor._on = True
             monitor._start_anew()
     _redirect.append((settings, exporters))

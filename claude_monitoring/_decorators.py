@@ -12,6 +12,7 @@ from claude_monitoring._task import Task, TaskSpec
 from claude_monitoring._wrapping import wrap
 
 if TYPE_CHECKING:
+    from claude_monitoring._core import MonitorCore
     from claude_monitoring._monitor import AgentMonitor
 
 __all__ = [
@@ -27,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _monitor(given: AgentMonitor | None) -> AgentMonitor:
+def _monitor(given: MonitorCore | None) -> MonitorCore:
     if given is not None:
         return given
     from claude_monitoring._monitor import active_monitor

@@ -1,27 +1,32 @@
-"""An event on its way into the pipeline, with the ids of the span that it happened in."""
+"""An event on its way out, with the ids of the span that it happened in."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
+from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, EventRecord
 
-__all__ = ["emit"]
+__all__ = ["emit_to", "make_event"]
 
 
-def emit(
-    add: Callable[[EventRecord], None],
-    body: str,
-    time_unix_nano: int,
-    attributes: Mapping[str, AttributeValue],
-    scope: str,
-) -> None:
-    """Give ``add`` the event; inside a span it carries the span's ids (reference section 5)."""
+def make_event(body: str, time_unix_nano: int, attributes: Mapping[str, AttributeValue], scope: str) -> EventRecord:
+    """The event for our own exporters; inside a span it carries the span's ids (reference section 5)."""
     trace_id = span_id = flags = 0
     if "opentelemetry.trace" in sys.modules:  # not loaded: there can be no current span
         from opentelemetry.trace import get_current_span
 
         context = get_current_span().get_span_context()
         trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags)
-    add(EventRecord(body, time_unix_nano, attributes, scope, trace_id, span_id, flags))
+    return EventRecord(body, time_unix_nano, attributes, scope, trace_id, span_id, flags)
+
+
+def emit_to(
+    provider: Any, body: str, time_unix_nano: int, attributes: Mapping[str, AttributeValue], scope: str
+) -> None:
+    """Give the event to a host's logger provider; the span's ids are its business."""
+    provider.get_logger(scope, __version__).emit(
+        timestamp=time_unix_nano, observed_timestamp=time_unix_nano, body=body, attributes=dict(attributes)
+    )

@@ -5,7 +5,8 @@ This is the first bound only: values are made plain here, and ``_store`` keeps t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 from claude_monitoring.types import AttributeValue
 
@@ -27,26 +28,29 @@ def plain(value: object) -> AttributeValue | None:
         return None
     if isinstance(value, bool):
         return bool(value)
-    if isinstance(value, int) and not isinstance(value, str):
-        return int(value) if -(2**63) <= value < 2**63 else str(value)[:MAX_VALUE_CHARS]
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
     if isinstance(value, float):
         return float(value)
     try:
         text = str.__str__(value) if isinstance(value, str) else str(value)
-    except Exception:  # noqa: BLE001 - the host's own __str__
+    except Exception:  # noqa: BLE001 - the host's own __str__, or an integer too long for Python to write out
         text = f"<{type(value).__name__}>"
     text = text[:MAX_VALUE_CHARS]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+_key: Callable[[tuple[str, AttributeValue]], str] = itemgetter(0)
+
+
 def normalise(labels: Mapping[str, object]) -> Pairs:
     """Labels in the order of their keys, with plain values and without those that are ``None``."""
-    pairs = []
-    for key in sorted(labels, key=str):
-        value = plain(labels[key])
+    pairs: dict[str, AttributeValue] = {}
+    for key, raw in labels.items():
+        value = plain(raw)
         if value is not None:
-            pairs.append((str(plain(key)), value))
-    return tuple(pairs)
+            pairs[key if key.__class__ is str and len(key) <= MAX_VALUE_CHARS else str(plain(key))] = value
+    return tuple(sorted(pairs.items(), key=_key))
 
 
 def identity(pairs: Pairs) -> tuple[object, ...]:

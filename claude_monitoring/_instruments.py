@@ -25,18 +25,22 @@ class KindConflictError(ValueError):
     """A name that already belongs to a metric of another kind."""
 
 
-def _exposed(spec: MetricSpec) -> frozenset[str]:
-    """Every name under which Prometheus would see the metric, family and samples."""
+def _meant_by(spec: MetricSpec) -> tuple[str, ...]:
+    """The names that mean the metric: as Prometheus shows it, a counter with and without ``_total``."""
     name = prometheus_name(spec.name, spec.unit, spec.kind)
-    if spec.kind == "counter":
-        family = name.removesuffix("_total")
-        return frozenset({name, family, f"{family}_created"})
+    return (name, name.removesuffix("_total")) if spec.kind == "counter" else (name,)
+
+
+def _exposed(spec: MetricSpec) -> tuple[str, ...]:
+    """Every name that Prometheus would show for the metric, family and samples; no other metric may have one."""
+    names = _meant_by(spec)
     if spec.kind == "histogram":
-        return frozenset({name, *(f"{name}_{part}" for part in ("bucket", "sum", "count", "created"))})
-    return frozenset({name})
+        return (*names, *(f"{names[0]}_{part}" for part in ("bucket", "sum", "count")))
+    return names
 
 
-_CATALOG_NAMES = {exposed: spec for spec in CATALOG.values() for exposed in _exposed(spec)}
+_CATALOG_NAMES = {name: spec for spec in CATALOG.values() for name in _meant_by(spec)}
+_CATALOG_EXPOSED = {name: spec for spec in CATALOG.values() for name in _exposed(spec)}
 # Claude Code's metrics as an OpenTelemetry Collector exposes them, with units.
 _CATALOG_NAMES |= {
     "claude_code_cost_usage_USD_total": CATALOG["claude_code.cost.usage"],
@@ -64,6 +68,7 @@ class Registry:
         self._store = store
         self._lock = threading.RLock()
         self._own: dict[str, MetricSpec] = {}
+        self._own_exposed: dict[str, MetricSpec] = {}
 
     def of(self, spec_name: str) -> Instrument:
         """The instrument of a catalogue row, by its wire name."""
@@ -98,24 +103,25 @@ class Registry:
     def _add_own(self, wire: str, kind: Kind) -> MetricSpec:
         name = wire.removesuffix("_total") if kind == "counter" else wire
         spec = MetricSpec(name, kind, "", "")
-        names = _exposed(spec)
         with self._lock:
-            for exposed in names:
-                other = _CATALOG_NAMES.get(exposed) or self._own.get(exposed)
-                if other is None:
-                    continue
-                if other.kind == kind:
-                    return other
-                raise KindConflictError(
-                    f"{wire!r} as a {kind} would be exposed as {exposed}, which belongs to the "
-                    f"{other.kind.replace('_', '-')} {other.name}; give it another name"
-                )
+            for meant in _meant_by(spec):
+                same = _CATALOG_NAMES.get(meant) or self._own.get(meant)
+                if same is not None:  # found under its exact name, or made by another thread meanwhile
+                    return same
+            for exposed in _exposed(spec):
+                other = _CATALOG_EXPOSED.get(exposed) or self._own_exposed.get(exposed)
+                if other is not None:
+                    raise KindConflictError(
+                        f"{wire!r} as a {kind} would be exposed as {exposed}, which belongs to the "
+                        f"{other.kind.replace('_', '-')} {other.name}; give it another name"
+                    )
             if len({id(own) for own in self._own.values()}) >= _MAX_OWN_METRICS:
                 raise InvalidNameError(
                     f"metric {wire!r} is one too many: {_MAX_OWN_METRICS} names are in use; "
                     "put what varies into a label instead of the name"
                 )
-            self._own.update(dict.fromkeys(names, spec))
+            self._own.update(dict.fromkeys(_meant_by(spec), spec))
+            self._own_exposed.update(dict.fromkeys(_exposed(spec), spec))
         return spec
 
 

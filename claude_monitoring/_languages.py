@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 
 __all__ = ["file_type_of", "language_of"]
@@ -58,12 +59,12 @@ _BY_EXTENSION = {
 _LANGUAGES = {extension: name for name, extensions in _BY_EXTENSION.items() for extension in extensions.split()}
 
 
-def language_of(path: str) -> str:
+def language_of(path: str | os.PathLike[str]) -> str:
     """Claude Code's display name of the language, ``unknown`` where it has none."""
-    extension = posixpath.splitext(path.replace("\\", "/"))[1]
+    extension = posixpath.splitext(os.fspath(path).replace("\\", "/"))[1]
     return _LANGUAGES.get(extension[1:].lower(), "unknown")
 
 
-def file_type_of(path: str) -> str:
+def file_type_of(path: str | os.PathLike[str]) -> str:
     """The same as a label value for ``file_type``: lower case, as the customer's reference writes it."""
     return language_of(path).lower()

@@ -7,14 +7,14 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _pipeline
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._context import Frame, current_frame, enter, leave
 from claude_monitoring._core import MonitorCore, monitors, override
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
-from claude_monitoring._events import emit
+from claude_monitoring._events import emit_to, make_event
 from claude_monitoring._guard import plain
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from claude_monitoring.exporters.custom import CustomExporter
@@ -63,6 +64,10 @@ class AgentMonitor(MonitorCore):
         temporality: ``cumulative`` or ``delta``.
         settings: Complete settings, instead of the environment and the eight arguments above.
         tracer_provider: Where spans go; the host's global provider, if set, is found without it.
+        meter_provider: Where metrics go, instead of our own exporters: they are observed through asynchronous
+            instruments, so a histogram is seen as the counters ``<name>.count`` and ``<name>.sum``.
+        logger_provider: Where events go, instead of our own exporters (OpenTelemetry 1.37 or later). A global one is
+            not found by itself, since OpenTelemetry's logs API has no public module yet.
 
     Raises:
         ConfigurationError: With ``strict=True``, for a setting that can't be used.
@@ -90,6 +95,8 @@ class AgentMonitor(MonitorCore):
         temporality: str | None = None,
         settings: Settings | None = None,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: Any = None,
     ) -> None:
         super().__init__()
         given = {
@@ -106,14 +113,19 @@ class AgentMonitor(MonitorCore):
         self._settings = settings or Settings.load(**{key: value for key, value in given.items() if value is not None})
         taken = override()
         if taken is not None:
-            self._settings, exporters, enabled, tracer_provider = *taken, True, None
+            self._settings, exporters, enabled = *taken, True
+            tracer_provider = meter_provider = logger_provider = None
         self._strict = self._settings.strict if strict is None else strict
         self._exporters = tuple(exporters)
         self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        self._logger_provider = logger_provider
         self._prices = prices
         self._query_source = "main"
         self._parent: AgentMonitor | None = None
-        self._on = self._settings.enabled or (enabled is not False and bool(exporters or tracer_provider))
+        self._on = self._settings.enabled or (
+            enabled is not False and bool(exporters or tracer_provider or meter_provider or logger_provider)
+        )
         self._closed = False
         self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._tokens_of_with: list[Token[Frame | None]] = []
@@ -183,7 +195,9 @@ class AgentMonitor(MonitorCore):
             attributes: Beside the standard ones, ``event.name``, ``event.timestamp`` and ``event.sequence``.
         """
         with Sealed():
-            if not self._live() or self._pipeline is None or not self._pipeline.wants_events:
+            if not self._live() or self._pipeline is None:
+                return
+            if not (self._pipeline.wants_events or self._logger_provider):
                 return
             short = str(name).removeprefix("claude_code.").removeprefix("claude.")
             native = short in NATIVE_EVENTS
@@ -197,13 +211,12 @@ class AgentMonitor(MonitorCore):
             whole.update(
                 (str(key), value) for key, raw in (attributes or {}).items() if (value := plain(raw)) is not None
             )
-            emit(
-                self._pipeline.add_event,
-                f"{'claude_code' if native else 'claude'}.{short}",
-                now,
-                whole,
-                EVENTS_SCOPE if native else FRAMEWORK_SCOPE,
-            )
+            body = f"{'claude_code' if native else 'claude'}.{short}"
+            scope = EVENTS_SCOPE if native else FRAMEWORK_SCOPE
+            if self._logger_provider is not None:
+                emit_to(self._logger_provider, body, now, whole, scope)
+            else:
+                self._pipeline.add_event(make_event(body, now, whole, scope))
 
     def counter(self, name: str, labels: Labels | None = None) -> CounterHandle:
         """A handle for ``increment(name, ..., labels)`` in hot loops: ``handle.add(1)``."""
@@ -228,6 +241,8 @@ class AgentMonitor(MonitorCore):
             strict=self._strict,
             settings=self._settings,
             tracer_provider=self._tracer_provider,
+            meter_provider=self._meter_provider,
+            logger_provider=self._logger_provider,
         )
         child._query_source = "subagent"
         child._parent = self
@@ -309,7 +324,7 @@ def active_monitor() -> AgentMonitor:
     """The monitor of the innermost scope under way here, else the default one, made from the environment."""
     frame = current_frame()
     if frame is not None:
-        return frame.monitor
+        return cast("AgentMonitor", frame.monitor)
     global _default  # noqa: PLW0603 - one default a process
     if _default is None or _default._closed:
         _default = AgentMonitor()

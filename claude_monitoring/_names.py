@@ -46,19 +46,19 @@ def prometheus_name(wire_name: str, unit: str, kind: Kind) -> str:
     Runs of characters that Prometheus does not take become one ``_``; the unit is added unless the name has its words;
     a counter ends in ``_total``, once. For a histogram it is the name before ``_bucket``, ``_sum`` and ``_count``.
     """
-    tokens = [token for token in _ODD.split(wire_name) if token]
+    words = [word for word in _ODD.split(wire_name) if word]
     if not wire_name.startswith(_NATIVE_PREFIX):
         main, _, per = prometheus_unit(unit, kind).partition("per_")
         main, per = main.strip("_"), f"per_{per}" if per else ""
-        tokens += [words for words in (main, per) if words and words not in tokens and not _ends(tokens, words)]
+        words += [part for part in (main, per) if part and part not in words and not _ends(words, part)]
     if kind == "counter":
-        tokens = [token for token in tokens if token != "total"] + ["total"]
-    name = "_".join(tokens) or "_"
+        words = [*(word for word in words if word != "total"), "total"]
+    name = "_".join(words) or "_"
     return f"_{name}" if name[0].isdigit() else name
 
 
-def _ends(tokens: list[str], words: str) -> bool:
-    return f"_{'_'.join(tokens)}".endswith(f"_{words}")
+def _ends(words: list[str], part: str) -> bool:
+    return f"_{'_'.join(words)}".endswith(f"_{part}")
 
 
 def prometheus_label(key: str) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sized
+from numbers import Real
 from typing import Any
 
+from claude_monitoring._health import DropReason
+from claude_monitoring._recorder import number
 from claude_monitoring._scopes import status_of
+from claude_monitoring._sealed import warn_once
 from claude_monitoring._task import Task, TaskSpec
 
 __all__ = ["ItemsFrom", "PerformanceScope", "count_items"]
@@ -17,10 +21,8 @@ ItemsFrom = str | int | Callable[..., Any] | None
 
 
 def _size(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return number(value)
     return len(value) if isinstance(value, Sized) else None
 
 
@@ -69,6 +71,7 @@ class PerformanceScope(Task):
         kwargs: dict[str, Any],
     ) -> None:
         super().__init__(spec)
+        self._started = 0.0
         self._function = function
         self._source = source
         self._args = args
@@ -98,8 +101,19 @@ class PerformanceScope(Task):
 
     def _measure(self, result: object) -> None:
         monitor = self._spec.monitor
-        if self.items is None:
-            self.items = count_items(self._source, self._function, self._args, self._kwargs, result)
+        try:
+            items = count_items(self._source, self._function, self._args, self._kwargs, result)
+            if items is not None and items < 0:
+                raise ValueError(f"a number of items is not negative, got {items}")
+        except Exception as exc:  # noqa: BLE001 - the host's own len() or callable
+            monitor._health.drop(DropReason.INVALID_VALUE)
+            warn_once(
+                ("items", self.name),
+                f"claude_monitoring: the items of {self.name} can't be counted: {type(exc).__name__}: {exc}; "
+                "its throughput is not recorded",
+            )
+            return
+        self.items = items
         if self.items is None:
             return
         monitor._task_gauges(self)

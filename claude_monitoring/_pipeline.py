@@ -9,11 +9,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from claude_monitoring import _sealed, _store
 from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._lanes import BufferLane, MetricsLane
+from claude_monitoring._observe import observe
 from claude_monitoring._sealed import Sealed, log, warn_once
 from claude_monitoring._settings import Settings
 from claude_monitoring._snapshot import take, to_metrics_data
@@ -23,6 +26,8 @@ from claude_monitoring._worker import Worker
 from claude_monitoring.types import AttributeValue, EventRecord, Signal
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
     from claude_monitoring.exporters.custom import CustomExporter
     from claude_monitoring.exporters.prometheus import PrometheusServer
 
@@ -63,12 +68,21 @@ def make_resource(settings: Settings) -> dict[str, AttributeValue]:
 class Pipeline:
     """What all monitors with the same settings share."""
 
-    def __init__(self, settings: Settings, custom: Sequence[CustomExporter] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        custom: Sequence[CustomExporter] = (),
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        if meter_provider is not None:  # the host's pipeline delivers metrics, so ours does not
+            settings = replace(settings, metrics_exporters=())
         self.settings = settings
         self.store = Store(settings.max_series)
         self.health = HealthCounters()
         self.resource = make_resource(settings)
         self.users = 0
+        if meter_provider is not None:
+            observe(self.store, meter_provider)
         self._prometheus: PrometheusServer | None = None
         self._started = False
         self._event_lanes: list[BufferLane] = []
@@ -203,17 +217,15 @@ class Pipeline:
         return self.health.snapshot(enabled=enabled, exporters=tuple(names), series=self.store.series_count())
 
 
-def _key(settings: Settings, custom: Sequence[CustomExporter]) -> object:
-    return settings, tuple(id(exporter) for exporter in custom)
-
-
-def acquire(settings: Settings, custom: Sequence[CustomExporter] = ()) -> Pipeline:
+def acquire(
+    settings: Settings, custom: Sequence[CustomExporter] = (), meter_provider: MeterProvider | None = None
+) -> Pipeline:
     """The pipeline for these settings, made on first use; each ``acquire`` wants one ``release``."""
     with _lock:
-        key = _key(settings, custom)
+        key = settings, tuple(id(exporter) for exporter in custom), id(meter_provider)
         pipeline = _pipelines.get(key)
         if pipeline is None:
-            pipeline = _pipelines[key] = Pipeline(settings, custom)
+            pipeline = _pipelines[key] = Pipeline(settings, custom, meter_provider)
         pipeline.users += 1
         return pipeline
 
@@ -244,6 +256,8 @@ def _in_child() -> None:
     global _lock, _forked  # noqa: PLW0603 - the parent's lock may be held by a thread that does not exist here
     _lock = threading.RLock()
     _forked = True
+    _sealed.renew_lock()
+    _store.renew_lock()
     for pipeline in list(_pipelines.values()):
         with Sealed():
             pipeline.leave_to_parent()

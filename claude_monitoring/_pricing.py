@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["PriceTable", "Tokens", "cost_usd"]
+__all__ = ["PriceTable", "PriceTableError", "Tokens", "cost_usd"]
 
 PriceTable = Mapping[str, Mapping[str, float]]
 """Model name to US dollars for a million tokens, by ``input``, ``output``, ``cache_read``, ``cache_creation``."""
+
+
+class PriceTableError(ValueError):
+    """A row of the caller's price table that can't be used."""
 
 
 class Tokens(NamedTuple):
@@ -25,10 +30,13 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
 
     ``genai-prices`` counts tokens of the cache as input too, so they are added for it
     (its convention is that of the GenAI semantic conventions).
+
+    Raises:
+        PriceTableError: ``own`` has the model, with a key or a price that means nothing.
     """
     if own is not None and model in own:
-        prices = own[model]
-        return sum(getattr(tokens, kind) * prices.get(kind, 0.0) for kind in Tokens._fields) / 1e6
+        prices = _checked_row(model, own[model])
+        return sum(count * prices.get(kind, 0.0) for kind, count in tokens._asdict().items()) / 1e6
     from genai_prices import Usage, calc_price
 
     whole = {name: int(value) for name, value in tokens._asdict().items()}
@@ -42,3 +50,16 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
         return float(calc_price(usage, model).total_price)
     except LookupError:
         return None
+
+
+def _checked_row(model: str, row: object) -> Mapping[str, float]:
+    if not isinstance(row, Mapping):
+        raise PriceTableError(f"prices[{model!r}] is a mapping such as {{'input': 3, 'output': 15}}, got {row!r}")
+    for kind, price in row.items():
+        is_price = isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < math.inf
+        if kind not in Tokens._fields or not is_price:
+            raise PriceTableError(
+                f"prices[{model!r}] has {kind!r}: {price!r}; its keys are {', '.join(Tokens._fields)}, "
+                "its values US dollars for a million tokens"
+            )
+    return row

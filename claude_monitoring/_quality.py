@@ -17,7 +17,7 @@ from claude_monitoring._sealed import warn_once
 from claude_monitoring.errors import QualityGateError
 
 if TYPE_CHECKING:
-    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._core import MonitorCore
 
 __all__ = ["CoverageFrom", "QualityGate", "QualityScope", "read_coverage"]
 
@@ -36,7 +36,8 @@ def read_coverage(path: str | os.PathLike[str]) -> float:
         MissingExtraError: It is a data file, and the package ``coverage`` is not installed.
     """
     file = Path(path)
-    head = file.open("rb").read(16)
+    with file.open("rb") as opened:
+        head = opened.read(16)
     try:
         if head.startswith(b"SQLite format 3"):
             return _from_data_file(file)
@@ -100,7 +101,7 @@ class QualityScope(MonitorFrame):
 
     __slots__ = ("_gate", "_name", "_started_unix_s")
 
-    def __init__(self, monitor: AgentMonitor, name: str, gate: QualityGate) -> None:
+    def __init__(self, monitor: MonitorCore, name: str, gate: QualityGate) -> None:
         super().__init__(monitor)
         self._name = name
         self._gate = gate

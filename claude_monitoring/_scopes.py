@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from claude_monitoring._context import Frame
-    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._core import MonitorCore
     from claude_monitoring._task import Task
 
 __all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "status_of"]
@@ -45,7 +45,7 @@ class Scope:
 
     __slots__ = ("_otel_context", "_otel_token", "_token", "monitor", "span")
 
-    monitor: AgentMonitor
+    monitor: MonitorCore
     span: Span | None
     _token: Token[Frame | None]
 
@@ -149,7 +149,7 @@ class _Inner(Scope):
 
     __slots__ = ("_session", "_task")
 
-    def __init__(self, monitor: AgentMonitor) -> None:
+    def __init__(self, monitor: MonitorCore) -> None:
         outer = current_frame()
         self.monitor = monitor
         self.span = None
@@ -182,7 +182,7 @@ class SpanScope(_Inner):
 
     __slots__ = ("_attributes", "_name")
 
-    def __init__(self, monitor: AgentMonitor, name: str, attributes: dict[str, AttributeValue]) -> None:
+    def __init__(self, monitor: MonitorCore, name: str, attributes: dict[str, AttributeValue]) -> None:
         super().__init__(monitor)
         self._name = name
         self._attributes = attributes
@@ -206,7 +206,7 @@ class Session(_Inner):
 
     __slots__ = ("_started", "is_open", "session_id")
 
-    def __init__(self, monitor: AgentMonitor, session_id: str | None) -> None:
+    def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
         super().__init__(monitor)
         self.session_id = session_id or str(uuid.uuid4())
         self.is_open = False

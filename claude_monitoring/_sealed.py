@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["Sealed", "log", "report_internal_error", "set_internal_error_hook", "warn_once"]
+__all__ = ["Sealed", "log", "renew_lock", "report_internal_error", "set_internal_error_hook", "warn_once"]
 
 log = logging.getLogger("claude_monitoring")
 
@@ -18,6 +18,12 @@ _MAX_WARNED = 10_000
 _warned: set[object] = set()
 _lock = threading.Lock()
 _hook: Callable[[BaseException], None] | None = None
+
+
+def renew_lock() -> None:
+    """In a forked child: another thread of the parent may have held it."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
 
 
 def set_internal_error_hook(hook: Callable[[BaseException], None] | None) -> None:

@@ -11,12 +11,13 @@ import math
 import threading
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from threading import get_ident
 
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._guard import Pairs, identity
 
-__all__ = ["MAX_AMOUNT", "NUMBERS", "GaugeSeries", "HistogramSeries", "Instrument", "Series", "Store", "SumSeries"]
+__all__ = ["MAX_AMOUNT", "NUMBERS", "GaugeSeries", "HistogramSeries", "Instrument", "Series", "Store", "SumSeries", "renew_lock"]
 
 NUMBERS = frozenset((int, float))
 """The exact classes that the fast path takes; ``bool`` and subclasses go the long way."""
@@ -28,10 +29,19 @@ _OVERFLOW: Pairs = (("otel.metric.overflow", True),)
 _RETIRED = 0  # no thread has this ident, so a retired series is never on the fast path
 
 
+_others_lock = threading.Lock()
+
+
+def renew_lock() -> None:
+    """In a forked child: another thread of the parent may have held it."""
+    global _others_lock  # noqa: PLW0603
+    _others_lock = threading.Lock()
+
+
 class Series:
     """What all series share: their attributes, the time of their first measurement, and the owner's thread."""
 
-    __slots__ = ("base", "others", "own", "owner", "start_unix_nano")
+    __slots__ = ("base", "own", "owner", "start_unix_nano")
 
     def __init__(self, base: Pairs, own: Pairs) -> None:
         self.base = base
@@ -57,7 +67,7 @@ class Series:
 class SumSeries(Series):
     """A counter's or up-down counter's series."""
 
-    __slots__ = ("value",)
+    __slots__ = ("others", "value")
 
     def __init__(self, base: Pairs, own: Pairs) -> None:
         self.value: int | float = 0
@@ -72,7 +82,8 @@ class SumSeries(Series):
             return
         others = self.others
         if others is None:
-            others = _first(self, {})
+            with _others_lock:  # two threads may want to give the first one at the same moment
+                others = self.others = {} if self.others is None else self.others
         try:
             others[ident][0] += amount
         except KeyError:
@@ -129,7 +140,7 @@ class Cell:
 class HistogramSeries(Series):
     """A histogram's series."""
 
-    __slots__ = ("bounds", "cell")
+    __slots__ = ("bounds", "cell", "others")
 
     def __init__(self, base: Pairs, own: Pairs, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -146,7 +157,8 @@ class HistogramSeries(Series):
     def _cell_of(self, ident: int) -> Cell:
         others = self.others
         if others is None:
-            others = _first(self, {})
+            with _others_lock:
+                others = self.others = {} if self.others is None else self.others
         cell = others.get(ident)
         if cell is None:
             cell = others[ident] = Cell(len(self.bounds) + 1)
@@ -161,17 +173,6 @@ class HistogramSeries(Series):
         merged.min = min(cell.min for cell in cells)
         merged.max = max(cell.max for cell in cells)
         return merged
-
-
-_others_lock = threading.Lock()
-
-
-def _first(series: SumSeries | HistogramSeries, empty: dict[int, object]) -> dict[int, object]:  # type: ignore[misc]
-    """Give ``series`` its table of other threads' cells; two threads may want to at the same moment."""
-    with _others_lock:
-        if series.others is None:
-            series.others = empty
-        return series.others
 
 
 class Instrument:
@@ -232,15 +233,23 @@ class Store:
         self._max_series = max_series
         self._lock = threading.RLock()  # re-entrant: a signal handler may record a new series meanwhile
         self._instruments: dict[str, Instrument] = {}
+        self._on_new: Callable[[Instrument], None] | None = None
+
+    def on_new_instrument(self, callback: Callable[[Instrument], None]) -> None:
+        """Call ``callback`` with each instrument that is made from now on."""
+        self._on_new = callback
 
     def instrument(self, spec: MetricSpec) -> Instrument:
         """The instrument of ``spec``; the first spec of a name stays."""
         found = self._instruments.get(spec.name)
-        if found is None:
-            with self._lock:
-                found = self._instruments.setdefault(
-                    spec.name, Instrument(spec, self._max_series, self._lock)
-                )
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._instruments.get(spec.name)
+            if found is None:
+                found = self._instruments[spec.name] = Instrument(spec, self._max_series, self._lock)
+                if self._on_new is not None:
+                    self._on_new(found)
         return found
 
     def instruments(self) -> list[Instrument]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from claude_monitoring._context import current_frame
+from claude_monitoring._guard import plain
+from claude_monitoring._recorder import number
 from claude_monitoring._scopes import Scope, Session, status_of
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._wrapping import wrap
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
-    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._core import MonitorCore
     from claude_monitoring._tasks import TaskMeters
 
 __all__ = ["Task", "TaskSpec"]
@@ -43,16 +46,41 @@ class _Field(Generic[V]):
         task._values[self._name] = value
 
 
+class _Amount(_Field[float | None]):
+    """A field that takes a number from 0 to ``most``; anything else is refused, so that a gauge never holds text."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(None)
+        self._most = most
+
+    def __set__(self, task: Task, value: float | None) -> None:
+        if value is not None:
+            value = _amount(task.monitor, f"task.{self._name}", value, self._most)
+        super().__set__(task, value)
+
+
+def _amount(monitor: AgentMonitor, what: str, value: object, most: float = math.inf) -> float | None:
+    """``value`` as a number from 0 to ``most``; ``None`` after a refusal."""
+    try:
+        amount = number(value)
+        if not 0 <= amount <= most:
+            raise ValueError(f"expected a number from 0 to {most:g}, got {amount}")
+    except (TypeError, ValueError) as exc:
+        monitor._refuse(what, exc)
+        return None
+    return amount
+
+
 class TaskSpec:
     """What is the same for every run of a task."""
 
     __slots__ = ("complexity", "monitor", "name", "task_type")
 
-    def __init__(self, monitor: AgentMonitor, name: str | None, task_type: str, complexity: float) -> None:
+    def __init__(self, monitor: MonitorCore, name: str | None, task_type: str, complexity: float) -> None:
         self.monitor = monitor
-        self.name = name or "task"
-        self.task_type = task_type
-        self.complexity = complexity
+        self.name = str(name or "task")
+        self.task_type = task_type if task_type.__class__ is str else str(plain(task_type or "general"))
+        self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
 
 
 class Task(Scope):
@@ -72,8 +100,8 @@ class Task(Scope):
 
     __slots__ = ("_meters", "_session", "_spec", "_started", "_values", "duration_s", "parent", "status")
 
-    items = _Field[float | None](None)
-    quality = _Field[float | None](None)
+    items = _Amount(math.inf)
+    quality = _Amount(1)
     input_tokens = _Field[float](0)
     output_tokens = _Field[float](0)
     tool_calls = _Field[int](0)
@@ -135,7 +163,7 @@ class Task(Scope):
         Raises:
             ValueError: With ``strict=True``, for any other text.
         """
-        if status in {"ok", "error", "cancelled"}:
+        if status in ("ok", "error", "cancelled"):  # noqa: PLR6201 - in a set, a status without a hash would raise
             self._outcome = status
         else:
             self._spec.monitor._refuse(

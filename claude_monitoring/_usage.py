@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from claude_monitoring._catalog import CATALOG
 from claude_monitoring._context import current_task
-from claude_monitoring._guard import Pairs, normalise
+from claude_monitoring._guard import Pairs, normalise, plain
 from claude_monitoring._languages import file_type_of, language_of
-from claude_monitoring._pricing import PriceTable, Tokens, cost_usd
+from claude_monitoring._pricing import PriceTable, PriceTableError, Tokens, cost_usd
 from claude_monitoring._recorder import Recorder, number, write
 from claude_monitoring._sealed import warn_once
 
@@ -87,10 +88,11 @@ class UsageRecorder(Recorder):
         if amounts is None:
             return
         tokens = Tokens(*list(amounts.values())[:4])
+        model = model if model.__class__ is str and model else str(plain(model or _UNKNOWN))
+        usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
         try:
             source = query_source or self._query_source
             self._tokens(model, tokens, source)
-            usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
             if usd is not None:
                 self._cost(usd, model, source)
             if duration_s is not None:
@@ -119,6 +121,9 @@ class UsageRecorder(Recorder):
     def _price(self, model: str, tokens: Tokens) -> float | None:
         try:
             usd = cost_usd(model, tokens, self._prices)
+        except PriceTableError as exc:
+            self._refuse("prices", exc)
+            return None
         except Exception as exc:  # noqa: BLE001 - a price is never worth the tokens
             self._internal(exc)
             return None
@@ -155,7 +160,7 @@ class UsageRecorder(Recorder):
         added: float = 0,
         removed: float = 0,
         *,
-        file_path: str | None = None,
+        file_path: str | os.PathLike[str] | None = None,
         file_type: str | None = None,
         model: str | None = None,
     ) -> None:
@@ -203,7 +208,7 @@ class UsageRecorder(Recorder):
         tool_name: str = "Edit",
         source: str = "config",
         language: str | None = None,
-        file_path: str | None = None,
+        file_path: str | os.PathLike[str] | None = None,
     ) -> None:
         """Record that an edit was accepted or rejected.
 
@@ -215,7 +220,7 @@ class UsageRecorder(Recorder):
             language: The file's language, such as ``Python``; from ``file_path`` if left out.
             file_path: The file; it never leaves the process.
         """
-        if decision not in {"accept", "reject"}:
+        if decision not in ("accept", "reject"):  # noqa: PLR6201 - in a set, one without a hash would raise
             self._refuse("record_edit_decision", ValueError(f"a decision is 'accept' or 'reject', got {decision!r}"))
             return
         self._count(

@@ -43,8 +43,9 @@ class Worker:
     def ask_flush(self, deadline: float) -> int:
         """Ask for everything to be sent before ``deadline`` (monotonic); the ticket is for ``wait_flushed``."""
         with self._wake:
+            idle = self._asked == self._answered
+            self._deadline = deadline if idle else max(deadline, self._deadline)
             self._asked += 1
-            self._deadline = max(deadline, self._deadline)
             self._wake.notify_all()
             return self._asked
 

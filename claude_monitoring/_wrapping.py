@@ -94,7 +94,7 @@ def _caller(function: object, begin: Begin) -> _Call:
 
 
 def _implementation(function: object) -> object:
-    """What runs in the end, without partials and without what binds a method."""
+    """Return what runs in the end, without partials and without what binds a method."""
     while True:
         if isinstance(function, functools.partial | functools.partialmethod):
             function = function.func
@@ -105,7 +105,7 @@ def _implementation(function: object) -> object:
 
 
 def _is(kind: Callable[[object], bool], function: object) -> bool:
-    return kind(function) or kind(getattr(type(function), "__call__", None))
+    return kind(function) or kind(type(function).__call__)
 
 
 def _is_generator_based_coroutine(function: object) -> bool:
@@ -113,7 +113,7 @@ def _is_generator_based_coroutine(function: object) -> bool:
 
 
 def _named(run: _Run, function: object) -> _Run:
-    """A copy of ``run`` whose coroutines or generators have the function's name: asyncio and warnings show it."""
+    """Copy ``run`` so that its coroutines or generators have the function's name: asyncio and warnings show it."""
     code = cast("types.FunctionType", run)
     name = str(getattr(function, "__name__", type(function).__name__))
     copy = types.FunctionType(code.__code__, code.__globals__, name)
@@ -244,7 +244,7 @@ class _Step:
         self.suspend = scope.suspend
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return _generate(cast("Generator[Any, Any, Any]", self._awaitable.__await__()), self)
+        return _generate(self._awaitable.__await__(), self)
 
     def start(self) -> None:
         """Nothing: the generator began before."""

@@ -145,8 +145,8 @@ def compare_prometheus(sent: dict[str, Any], pipeline: Any) -> list[Row]:
     for name, series in sent.items():
         spec = registry.resolve(name, None).spec
         exposed = prometheus_name(spec.name, spec.unit, spec.kind)
-        sample = f"{exposed}_count" if spec.kind == "histogram" else exposed
-        rows.append(Row(exposed, len(series), sum(series.values()), received.get(sample, 0.0)))
+        counted = f"{exposed}_count" if spec.kind == "histogram" else exposed
+        rows.append(Row(exposed, len(series), sum(series.values()), received.get(counted, 0.0)))
     return rows
 
 

@@ -23,7 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from google.rpc.status_pb2 import Status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from claude_monitoring._settings import OtlpSettings
 from claude_monitoring.exporters import encoding
@@ -36,6 +36,13 @@ _MAX_ANSWER_BYTES = 64 * 1024
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _OTHER_PROTOCOL = "set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the HTTP port (4318)"
+
+_CERTIFICATE_FILES = (
+    "a certificate file can't be read; look at OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE "
+    "and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+)
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
 
 
 class OtlpHttpExporter(OtlpExporter):
@@ -77,8 +84,11 @@ class OtlpHttpExporter(OtlpExporter):
                 response.close()
                 raise
             response.release_conn()
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as exc:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as exc:
             return ExportResult(ok=False, retryable=True, error=self._explain(exc))
+        except ValueError:  # its text would show the header
+            error = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
+            return ExportResult(ok=False, error=error)
         return self._judge(response, answer)
 
     def _judge(self, response: Any, answer: bytes) -> ExportResult:
@@ -135,37 +145,35 @@ class OtlpHttpExporter(OtlpExporter):
         return f"{self._where} answered {status}{said}; {mend}"
 
     def _explain(self, exc: BaseException) -> str:
+        where = self._host_port
+        closed = (
+            f"{where} closed the connection without an answer; if it speaks gRPC, {_OTHER_PROTOCOL}; if TLS, https://"
+        )
+        late = f"no answer from {where} in time; is it reachable? If it is slow, raise OTEL_EXPORTER_OTLP_TIMEOUT"
+        absent = f"nothing listens on {where}; start the collector or set OTEL_EXPORTER_OTLP_ENDPOINT"
         causes = list(_causes(exc))
-        for cause in causes:
-            text = self._explain_cause(cause, causes)
-            if text:
-                return text
+        for kinds, text in (
+            (urllib3.exceptions.ProxyError, f"the proxy for {where} can't be used; look at HTTPS_PROXY and NO_PROXY"),
+            (socket.gaierror, f"unknown host in {self._where}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
+            (ConnectionRefusedError, absent),
+            ((FileNotFoundError, PermissionError), _CERTIFICATE_FILES),
+            (ssl.SSLError, self._explain_tls),
+            (http.client.IncompleteRead, f"{where} broke off in the middle of its answer; the data are sent again"),
+            (_CLOSED, closed),
+            (http.client.BadStatusLine, self._explain_bad_line),
+            (_TIMEOUTS, late),
+        ):
+            for cause in causes:
+                if isinstance(cause, kinds):
+                    return text if isinstance(text, str) else text(cause)
         return f"no answer from {self._where}: {self._clean(f'{type(exc).__name__}: {exc}')}"
 
-    def _explain_cause(self, cause: BaseException, causes: list[BaseException]) -> str:
-        where = self._host_port
-        if isinstance(cause, urllib3.exceptions.ProxyError):
-            return f"the proxy for {where} can't be used ({self._clean(str(causes[-1]))}); see HTTPS_PROXY and NO_PROXY"
-        if isinstance(cause, socket.gaierror):
-            return f"unknown host in {self._where}; look at OTEL_EXPORTER_OTLP_ENDPOINT"
-        if isinstance(cause, ConnectionRefusedError):
-            return f"nothing listens on {where}; start the collector or set OTEL_EXPORTER_OTLP_ENDPOINT"
-        if isinstance(cause, ssl.SSLError):
-            return self._explain_tls(cause)
-        if isinstance(cause, (urllib3.exceptions.TimeoutError, TimeoutError)):
-            return f"no answer from {where} in time; look whether it is reachable, or raise OTEL_EXPORTER_OTLP_TIMEOUT"
-        if isinstance(cause, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
-            return (
-                f"{where} closed the connection without an answer; if it speaks grpc, {_OTHER_PROTOCOL}; "
-                "if TLS, write https://"
-            )
-        if isinstance(cause, http.client.BadStatusLine):
-            if cause.line.startswith(("\x15\x03", "'\\x15\\x03")):
-                return f"{where} wants TLS: write https:// in OTEL_EXPORTER_OTLP_ENDPOINT"
-            return f"{where} does not speak HTTP/1.1; it looks like a gRPC port: {_OTHER_PROTOCOL}"
-        return ""
+    def _explain_bad_line(self, cause: Any) -> str:
+        if "\x15\x03" in cause.line or "\\x15\\x03" in cause.line:  # a TLS alert
+            return f"{self._host_port} wants TLS: write https:// in OTEL_EXPORTER_OTLP_ENDPOINT"
+        return f"{self._host_port} does not speak HTTP/1.1; it looks like a gRPC port: {_OTHER_PROTOCOL}"
 
-    def _explain_tls(self, cause: ssl.SSLError) -> str:
+    def _explain_tls(self, cause: Any) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
                 f"the certificate of {self._host_port} is not trusted ({cause.verify_message}); "
@@ -176,7 +184,7 @@ class OtlpHttpExporter(OtlpExporter):
             return f"{self._host_port} answers without TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"
         return (
             f"TLS with {self._host_port} failed ({self._clean(reason)}); if it asks for a client certificate, set "
-            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+            f"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY; if it speaks gRPC, {_OTHER_PROTOCOL}"
         )
 
 

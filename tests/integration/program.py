@@ -1,0 +1,35 @@
+"""Runs a program of the kind that users write, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+
+__all__ = ["environment", "run_program"]
+
+
+def environment(endpoint: str = "", protocol: str = "", **more: str) -> dict[str, str]:
+    """The environment of a program with telemetry on; all three signals by OTLP if there is an endpoint."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "CLAUDE_"))}
+    clean["CLAUDE_CODE_ENABLE_TELEMETRY"] = "1"
+    if endpoint:
+        clean |= {f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("METRICS", "LOGS", "TRACES")}
+        clean["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    if protocol:
+        clean["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+    return clean | more
+
+
+def run_program(code: str, env: Mapping[str, str], timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
+    """Run ``code``; a program that hangs fails the test."""
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )

@@ -1,0 +1,42 @@
+"""The documentation does what it says: each ``python`` block is a program, a ``text`` block after it its output."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n\n^```text\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    pytest.param(found["code"], found["output"] or "", id=f"{page.relative_to(REPO).as_posix()}-{number}")
+    for page in PAGES
+    for number, found in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8")), 1)
+]
+
+
+@pytest.mark.parametrize(("code", "output"), BLOCKS)
+def test_programs_in_the_documentation_print_what_it_shows(code: str, output: str, tmp_path: Path) -> None:
+    foreign = ("OTEL_", "CLAUDE_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPO).as_posix())
+def test_a_page_is_short_enough_to_be_read(page: Path) -> None:
+    if page.parent.name != "reference":  # tables are for looking up
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 130

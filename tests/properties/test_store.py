@@ -1,0 +1,159 @@
+"""Laws of the store: nothing is lost and nothing is counted twice, whatever happens in between."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_monitoring._catalog import CATALOG, DURATION_BOUNDS_S, MetricSpec
+from claude_monitoring._snapshot import take, to_metrics_data
+from claude_monitoring._store import Cell, HistogramSeries, Store, SumSeries
+
+COUNTER = MetricSpec("claude.test", "counter", "", "")
+HISTOGRAM = MetricSpec("claude.test_h", "histogram", "s", "")
+AMOUNTS = st.lists(st.integers(0, 2**40), max_size=60)
+
+
+def counter(store: Store, *pairs: tuple[str, str]) -> SumSeries:
+    series = store.instrument(COUNTER).series((), tuple(sorted(pairs)))
+    assert isinstance(series, SumSeries)
+    return series
+
+
+@given(st.lists(AMOUNTS, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=40)
+def test_a_sum_is_exact_for_any_share_of_threads(shares: list[list[int]]) -> None:
+    series = counter(Store(10))
+    start = threading.Barrier(len(shares))
+
+    def work(share: list[int]) -> None:
+        start.wait()
+        for amount in share:
+            series.add(amount)
+
+    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert series.read() == sum(map(sum, shares))
+
+
+@given(st.lists(st.one_of(st.integers(1, 1000), st.sampled_from(["export", "lost export"])), max_size=80))
+def test_deltas_of_any_split_add_up_to_the_total_although_exports_fail(steps: list[int | str]) -> None:
+    store = Store(10)
+    series = counter(store)
+    acknowledged = None
+    received: list[tuple[int, int, float]] = []
+    truth = 0
+    for step in [*steps, "export"]:
+        if isinstance(step, int):
+            series.add(step)
+            truth += step
+            continue
+        snapshot = take(store)
+        data = to_metrics_data(snapshot, {}, "delta", acknowledged)
+        if step == "lost export":
+            continue
+        acknowledged = snapshot
+        if data is not None:
+            (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+            received.append((point.start_time_unix_nano, point.time_unix_nano, point.value))
+    assert sum(value for _, _, value in received) == truth
+    # Intervals follow one another without overlap, as a receiver needs it to add them up.
+    assert all(before[1] <= after[0] for before, after in zip(received, received[1:], strict=False))
+    assert all(start <= end for start, end, _ in received)
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=200))
+def test_a_histogram_holds_every_value_in_the_bucket_that_it_belongs_to(values: list[float]) -> None:
+    store = Store(10)
+    series = store.instrument(HISTOGRAM).series((), ())
+    assert isinstance(series, HistogramSeries)
+    for value in values:
+        series.record(value)
+    cell = series.read()
+    edges = (-math.inf, *DURATION_BOUNDS_S, math.inf)
+    expected = [sum(low < v <= high for v in values) for low, high in zip(edges, edges[1:], strict=False)]
+    assert cell.buckets == expected  # upper bounds are inclusive (specification: metrics/data-model.md)
+    assert cell.sum == pytest.approx(math.fsum(values))
+    assert (cell.min, cell.max) == (min(values), max(values))
+
+
+@given(st.lists(st.integers(0, 40), max_size=150), st.integers(1, 20))
+def test_past_the_bound_sums_stay_exact_in_one_overflow_series(labels: list[int], limit: int) -> None:
+    store = Store(limit)
+    for label in labels:
+        counter(store, ("k", f"v{label}")).add(1)
+    kept = store.instrument(COUNTER).all_series()
+    assert len(kept) <= limit + 1
+    assert sum(series.read() for series in kept) == len(labels)  # type: ignore[attr-defined]
+    if len(set(labels)) > limit:
+        assert kept[-1].attributes == {"otel.metric.overflow": True}
+
+
+@given(st.permutations([1, True, 1.0, "1", "True", 0, False]))
+def test_values_of_different_types_never_share_a_series(values: list[object]) -> None:
+    store = Store(100)
+    for value in values:
+        counter(store, ("k", value)).add(1)  # type: ignore[arg-type]
+    assert [series.read() for series in store.instrument(COUNTER).all_series()] == [1] * len(values)  # type: ignore[attr-defined]
+
+
+def test_up_down_counters_stay_cumulative_when_delta_is_preferred() -> None:
+    store = Store(10)
+    series = store.instrument(CATALOG["claude.tasks.active"]).series((), ())
+    assert isinstance(series, SumSeries)
+    series.add(3)
+    first = take(store)
+    series.add(-1)
+    data = to_metrics_data(take(store), {}, "delta", first)
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    assert metric.data.aggregation_temporality.name == "CUMULATIVE"  # type: ignore[union-attr]
+    assert metric.data.data_points[0].value == 2  # type: ignore[union-attr]
+
+
+def test_a_delta_histogram_has_only_what_came_since() -> None:
+    store = Store(10)
+    series = store.instrument(HISTOGRAM).series((), ())
+    assert isinstance(series, HistogramSeries)
+    series.record(1)
+    first = take(store)
+    series.record(100)
+    data = to_metrics_data(take(store), {}, "delta", first)
+    assert data is not None
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert (point.count, point.sum) == (1, 100)  # type: ignore[union-attr]
+    assert to_metrics_data(take(store), {}, "delta", take(store)) is None
+
+
+def test_reading_while_others_write_never_sees_more_than_was_written() -> None:
+    series = counter(Store(10))
+    written = threading.Event()
+
+    def work() -> None:
+        for _ in range(20_000):
+            series.add(1)
+        written.set()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    seen = [series.read()]
+    while any(thread.is_alive() for thread in threads):
+        seen.append(series.read())
+    seen.append(series.read())
+    assert seen == sorted(seen)
+    assert seen[-1] == 60_000
+
+
+def test_a_cell_counts_what_its_buckets_hold() -> None:
+    cell = Cell(3)
+    cell.record(1, 0.5)
+    cell.record(2, 9)
+    assert (sum(cell.buckets), cell.sum, cell.min, cell.max) == (2, 9.5, 0.5, 9)
