@@ -106,7 +106,7 @@ class Registry:
         with self._lock:
             for meant in _meant_by(spec):
                 same = _CATALOG_NAMES.get(meant) or self._own.get(meant)
-                if same is not None:  # found under its exact name, or made by another thread meanwhile
+                if same is not None and same.kind == kind:
                     return same
             for exposed in _exposed(spec):
                 other = _CATALOG_EXPOSED.get(exposed) or self._own_exposed.get(exposed)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _pipeline
@@ -313,6 +311,8 @@ class AgentMonitor(MonitorCore):
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import asyncio
+
         leave(self._tokens_of_with.pop())
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
@@ -333,5 +333,5 @@ def active_monitor() -> AgentMonitor:
 
 def _iso(unix_nano: int) -> str:
     """ISO 8601 with milliseconds and ``Z``, as Claude Code writes ``event.timestamp``."""
-    moment = datetime.fromtimestamp(unix_nano / 1e9, tz=timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    milliseconds = unix_nano // 1_000_000
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}Z"

@@ -21,7 +21,7 @@ ItemsFrom = str | int | Callable[..., Any] | None
 
 
 def _size(value: object) -> float | None:
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Real):
         return number(value)
     return len(value) if isinstance(value, Sized) else None
 

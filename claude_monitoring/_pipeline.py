@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
 import threading
 import time
 import uuid
@@ -47,6 +46,8 @@ def make_resource(settings: Settings) -> dict[str, AttributeValue]:
 
     A forked child gets an instance id of its own; one that the user set is kept and the process id appended.
     """
+    import platform
+
     given = dict(settings.resource_attributes)
     instance = given.get("service.instance.id", "")
     if instance and _forked:

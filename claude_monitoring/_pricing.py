@@ -36,7 +36,7 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
     """
     if own is not None and model in own:
         prices = _checked_row(model, own[model])
-        return sum(count * prices.get(kind, 0.0) for kind, count in tokens._asdict().items()) / 1e6
+        return math.fsum(count * prices.get(kind, 0.0) for kind, count in tokens._asdict().items()) / 1e6
     from genai_prices import Usage, calc_price
 
     whole = {name: int(value) for name, value in tokens._asdict().items()}

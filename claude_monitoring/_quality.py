@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 from claude_monitoring._extras import require
 from claude_monitoring._scopes import MonitorFrame
@@ -17,6 +13,8 @@ from claude_monitoring._sealed import warn_once
 from claude_monitoring.errors import QualityGateError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from claude_monitoring._core import MonitorCore
 
 __all__ = ["CoverageFrom", "QualityGate", "QualityScope", "read_coverage"]
@@ -50,6 +48,8 @@ def read_coverage(path: str | os.PathLike[str]) -> float:
 
 
 def _from_data_file(file: Path) -> float:
+    import io
+
     coverage = require("coverage", extra="coverage", needed_by="reading a .coverage data file")
     data = coverage.Coverage(data_file=str(file))
     data.load()
@@ -89,10 +89,9 @@ class QualityGate:
         if isinstance(result, Mapping) and "coverage" in result:
             return result["coverage"]
         for name in _USUAL_FILES:
-            file = Path(name)
             # An older file says nothing about this call. File systems keep coarser times than the clock.
-            if file.is_file() and file.stat().st_mtime >= started_unix_s - 0.05:
-                return read_coverage(file)
+            if os.path.isfile(name) and os.stat(name).st_mtime >= started_unix_s - 0.05:  # noqa: PTH113, PTH116
+                return read_coverage(name)
         return None
 
 

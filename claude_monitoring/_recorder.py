@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping
-from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Integral, Number
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,14 +33,14 @@ def number(value: object) -> int | float:
         ValueError: It is not finite.
     """
     plain: int | float
-    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+    if isinstance(value, bool) or not isinstance(value, Number) or isinstance(value, complex):
         raise TypeError(f"expected a number, got {str(value)[:80]!r} ({type(value).__name__})")
     if isinstance(value, Integral):
         plain = int(value)
         if abs(plain) > MAX_AMOUNT:
             plain = float(plain)
     else:
-        plain = float(value)
+        plain = float(value)  # type: ignore[arg-type]  # Decimal, fractions and numpy scalars have __float__
     if not math.isfinite(plain):
         raise ValueError(f"expected a finite number, got {plain}")
     return plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from contextvars import Token
@@ -35,7 +34,7 @@ def status_of(exc: BaseException | None) -> str:
         return "ok"
     if isinstance(exc, SystemExit):
         return "ok" if exc.code in {None, 0} else "error"
-    if isinstance(exc, Exception) and not isinstance(exc, asyncio.CancelledError):
+    if isinstance(exc, Exception):
         return "error"
     return "cancelled"
 
@@ -47,7 +46,7 @@ class Scope:
 
     monitor: MonitorCore
     span: Span | None
-    _token: Token[Frame | None]
+    _token: Token[Frame | None] | None
 
     @property
     def session(self) -> Session | None:
@@ -75,7 +74,8 @@ class Scope:
 
     def suspend(self) -> None:
         """Undo the latest ``resume``."""
-        here = leave(self._token)
+        token, self._token = self._token, None
+        here = token is not None and leave(token)  # an interrupt may have come before the resume
         if self.span is not None:
             with Sealed():
                 self._detach(here=here)
@@ -153,6 +153,7 @@ class _Inner(Scope):
         outer = current_frame()
         self.monitor = monitor
         self.span = None
+        self._token = None
         self._task = outer.task if outer is not None else None
         self._session = outer.session if outer is not None and outer.monitor is monitor else None
 

@@ -11,11 +11,11 @@ from claude_monitoring._settings_identity import terminal_type, user_id
 from claude_monitoring._settings_otlp import OtlpSettings, resolve
 from claude_monitoring._settings_parse import BOOLEAN, INTERVAL, TEXT, Kind, instance_of
 from claude_monitoring._settings_sources import TURNED_OFF, Source, Sources
-from claude_monitoring._settings_table import SIGNALS
+from claude_monitoring._settings_table import SIGNALS, render_markdown
 from claude_monitoring.errors import ConfigurationError
 from claude_monitoring.types import Signal, Temporality
 
-__all__ = ["OtlpSettings", "Settings", "hint"]
+__all__ = ["OtlpSettings", "Settings", "hint", "render_markdown"]
 
 _ARGUMENTS_ONLY: dict[str, Kind] = {
     "export_to_grafana": BOOLEAN,
@@ -125,11 +125,10 @@ def _identify(sources: Sources, values: dict[str, Any]) -> None:
     attributes: dict[str, str] = {}
     for source in reversed(sources.every("resource_attributes")):
         attributes.update(source.value or ())
+        source.instead = source.instead or "it is left out"
     values["resource_attributes"] = tuple(attributes.items())
-    if source := next((s for s in sources.every("resource_attributes") if s.reason and s.value is None), None):
-        source.instead = "it is left out"
-    given = sources.value("service_name", default="") if sources.find("service_name") else ""
-    values["service_name"] = given or attributes.get("service.name") or sources.default("service_name")
+    own = sources.find("service_name") and sources.value("service_name")
+    values["service_name"] = own or attributes.get("service.name") or sources.default("service_name")
     values["user_id"] = sources.value("user_id") or user_id(sources.value("home") or sources.value("userprofile"))
     terminal = (sources.value(name) for name in ("term_program", "tmux", "term"))
     values["terminal_type"] = sources.value("terminal_type") or terminal_type(*terminal)
@@ -156,11 +155,12 @@ def _interval(sources: Sources, signal: Signal) -> tuple[float, Source | None]:
     """The interval, and its source if that can't be used; ``interval_s`` is metrics' own and a limit for the others."""
     own = f"{signal}_interval_s"
     decides = sources.find(own, "interval_s") if signal == "metrics" else sources.find(own)
-    seconds = sources.default(own) if decides is None or decides.reason else decides.value
+    bad = decides if decides is not None and decides.reason else None
+    seconds = sources.default(own) if decides is None or bad else decides.value
     limit = sources.find("interval_s")
-    if limit is not None and not limit.reason and not sources.given(own):
-        seconds = min(seconds, limit.value) if signal != "metrics" else limit.value
-    return seconds, decides if decides is not None and decides.reason else None
+    if signal != "metrics" and limit is not None and not limit.reason and not sources.given(own):
+        seconds = min(seconds, limit.value)
+    return seconds, bad
 
 
 def _load_prometheus(sources: Sources, values: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def _duration(zero_s: float | None) -> Kind:
 
     def accept(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"accepted is a number of seconds, not {type(value).__name__}")
+            raise ValueError(f"accepted is a number of seconds, not {type(value).__name__}")  # noqa: TRY004 - as text
         if value == zero_s == math.inf:
             return math.inf
         return bounded(float(value), "seconds from 0.001 to 2147483")
@@ -261,7 +261,7 @@ def _no_text(_: str) -> Any:
     raise ValueError("text is not accepted here")
 
 
-BOOLEAN = _textual("1, true, yes, on / 0, false, no, off", _boolean, bool)
+BOOLEAN = _textual("1, true, yes, on or 0, false, no, off", _boolean, bool)
 INTERVAL = _duration(None)
 TIMEOUT = _duration(math.inf)
 WAIT = _duration(0.0)

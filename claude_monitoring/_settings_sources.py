@@ -14,6 +14,7 @@ __all__ = ["TURNED_OFF", "Source", "Sources"]
 TURNED_OFF = "; turned off: "
 """Stands in a problem's line before what it turns off."""
 
+_LONGEST_SHOWN = 80
 _DEFAULTS = {row.field: row.kind.parse(row.default) if row.default else None for row in ENV}
 
 
@@ -115,7 +116,7 @@ def _read(source: Source, read: Any, value: object) -> Source:
 def _shown(value: object) -> str:
     """``value`` on one line and not too long; of a container only its type, since it may hold secrets."""
     if isinstance(value, str):
-        return repr(value if len(value) <= 80 else f"{value[:77]}...")
+        return repr(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
     if isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 10**20):
         return repr(value)
     return f"<{type(value).__name__}>"

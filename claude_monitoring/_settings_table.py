@@ -6,8 +6,22 @@ from dataclasses import dataclass
 from typing import get_args
 
 from claude_monitoring._settings_parse import (
-    BOOLEAN, COUNT, ENDPOINT, FILE, HEADERS, HOST, INTERVAL, PAIRS, PORT, TEXT, TIMEOUT, WAIT, Kind, choice, names,
-)  # fmt: skip
+    BOOLEAN,
+    COUNT,
+    ENDPOINT,
+    FILE,
+    HEADERS,
+    HOST,
+    INTERVAL,
+    PAIRS,
+    PORT,
+    TEXT,
+    TIMEOUT,
+    WAIT,
+    Kind,
+    choice,
+    names,
+)
 from claude_monitoring.types import Signal
 
 __all__ = ["ENV", "IGNORED", "SIGNALS", "EnvVar", "render_markdown"]
@@ -61,8 +75,8 @@ def _exporters() -> tuple[EnvVar, ...]:
 _OTLP = (
     ("PROTOCOL", "protocol", PROTOCOL, "http/protobuf", "Protocol", OTEL_OTLP),
     ("ENDPOINT", "endpoint", ENDPOINT, "",
-     "Collector's URL; `/v1/<signal>` goes after its path. Without a scheme it is http; for grpc a path is dropped, and "
-     "a port left out is 80 or 443. Unset: `http://localhost:4318`, for grpc `http://localhost:4317`", OTEL_OTLP),
+     ("Collector's URL; `/v1/<signal>` goes after its path. Without a scheme it is http; grpc drops a path, and "
+      "a port left out is 80 or 443. Unset: `http://localhost:4318`, for grpc `http://localhost:4317`"), OTEL_OTLP),
     ("HEADERS", "headers", HEADERS, "",
      "Headers of each request, percent-decoded; `Authorization: Bearer x` is understood too", OTEL_OTLP),
     ("TIMEOUT", "timeout_s", TIMEOUT, "10000", "Limit for one request, in milliseconds; 0 is none", OTEL_OTLP),
@@ -99,7 +113,8 @@ ENV: tuple[EnvVar, ...] = (
     EnvVar("CLAUDE_MONITORING_DEFAULTS", "defaults", choice({"otel": "otel", "claude-code": "claude-code"}), "otel",
            "Whose defaults apply where they differ: `claude-code` makes the temporality `delta`.", OURS),
     EnvVar("CLAUDE_MONITORING_STRICT", "strict", BOOLEAN, "false",
-           "Raise `ConfigurationError` for a value that can't be used, and `ValueError` or `TypeError` for misuse.", OURS),
+           "Raise `ConfigurationError` for a value that can't be used, and `ValueError` or `TypeError` for misuse.",
+           OURS),
     EnvVar("CLAUDE_MONITORING_MAX_SERIES", "max_series", COUNT, "2000",
            "Series kept of each metric; more go to one overflow series.", OURS),
     EnvVar("CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS", "shutdown_timeout_s", WAIT, "2000",
@@ -148,7 +163,8 @@ ENV: tuple[EnvVar, ...] = (
     EnvVar("OTEL_LOG_TOOL_CONTENT", "log_tool_content", BOOLEAN, "false",
            "Send what tools read and gave back.", CC, _CONTENT),
     EnvVar("TERM_PROGRAM", "term_program", TEXT, "", "`terminal.type`, first choice.", CC_ATTRIBUTES, _CONTENT),
-    EnvVar("TMUX", "tmux", TEXT, "", "`terminal.type` is `tmux` if this is set, second choice.", CC_ATTRIBUTES, _CONTENT),
+    EnvVar("TMUX", "tmux", TEXT, "", "`terminal.type` is `tmux` if this is set, second choice.", CC_ATTRIBUTES,
+           _CONTENT),
     EnvVar("TERM", "term", TEXT, "", "`terminal.type`, third choice; else `non-interactive`.", CC_ATTRIBUTES, _CONTENT),
     EnvVar("HOME", "home", TEXT, "",
            "Where `.claude.json` is, whose `userID` becomes `user.id`; without one `user.id` is a hash of host and "
@@ -169,6 +185,9 @@ IGNORED: tuple[tuple[str, str], ...] = (
 """Variables that a reader may expect here, and why nothing reads them."""
 
 
+_HEAD = ("| Variable | Accepted | Default | Meaning | Source |", "|---|---|---|---|---|")
+
+
 def render_markdown() -> str:
     """The reference page, with one table for each topic."""
     lines = [
@@ -177,13 +196,13 @@ def render_markdown() -> str:
         "<!-- Made by render_markdown() of claude_monitoring/_settings_table.py; a test compares the two. -->",
         "",
         "An argument of `AgentMonitor` wins over its variable. An empty variable counts as unset; words are not",
-        "case-sensitive. For a value that can't be used one line is logged, which names the variable, the value, what is",
-        "accepted and what happens instead: the signals that would have used it are off, the others and the program",
-        "run on. Switches, waits at exit, the temporality and the bound on series take their default instead. With",
-        "`strict` a `ConfigurationError` is raised. A header's value is never printed, nor is a URL's password.",
+        "case-sensitive. For a value that can't be used one line is logged, which names the variable, the value, what",
+        "is accepted and what happens instead: the signals that would have used it are off, the others and the",
+        "program run on. Switches, waits at exit, the temporality and the bound on series take their default instead.",
+        "With `strict` a `ConfigurationError` is raised. A header's value is never printed, nor is a URL's password.",
     ]
     for topic in dict.fromkeys(row.topic for row in ENV):
-        lines += ["", f"## {topic}", "", "| Variable | Accepted | Default | Meaning | Source |", "|---|---|---|---|---|"]
+        lines += ["", f"## {topic}", "", *_HEAD]
         lines += [
             f"| `{row.name}` | {row.kind.label} | {f'`{row.default}`' if row.default else '-'} "
             f"| {row.meaning} | {row.source} |"

@@ -59,7 +59,7 @@ class _Amount(_Field[float | None]):
         super().__set__(task, value)
 
 
-def _amount(monitor: AgentMonitor, what: str, value: object, most: float = math.inf) -> float | None:
+def _amount(monitor: MonitorCore, what: str, value: object, most: float = math.inf) -> float | None:
     """``value`` as a number from 0 to ``most``; ``None`` after a refusal."""
     try:
         amount = number(value)
@@ -120,6 +120,7 @@ class Task(Scope):
             self.parent = outer.task
             self._session = outer.session if outer.monitor is monitor else None
         self.span = None
+        self._token = None
         self.status = ""
         self.duration_s = 0.0
         self._values: dict[str, Any] | None = None
@@ -163,7 +164,7 @@ class Task(Scope):
         Raises:
             ValueError: With ``strict=True``, for any other text.
         """
-        if status in ("ok", "error", "cancelled"):  # noqa: PLR6201 - in a set, a status without a hash would raise
+        if status in ("ok", "error", "cancelled"):  # a set would want a hash
             self._outcome = status
         else:
             self._spec.monitor._refuse(

@@ -220,7 +220,7 @@ class UsageRecorder(Recorder):
             language: The file's language, such as ``Python``; from ``file_path`` if left out.
             file_path: The file; it never leaves the process.
         """
-        if decision not in ("accept", "reject"):  # noqa: PLR6201 - in a set, one without a hash would raise
+        if decision not in ("accept", "reject"):  # a set would want a hash
             self._refuse("record_edit_decision", ValueError(f"a decision is 'accept' or 'reject', got {decision!r}"))
             return
         self._count(

@@ -23,6 +23,7 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # The build needs no network, so names of other projects have no target; ours are checked, except private ones
 # that turn up in signatures.

@@ -132,9 +132,10 @@ def _span(span: Any, scope: Scope) -> Span:
 
 
 def _name(enum: Any, number: int, prefix: str) -> str:
-    if number not in enum.values():
-        return str(number)  # a newer protocol than our classes
-    return str(enum.Name(number)).removeprefix(prefix).lower()
+    try:
+        return str(enum.Name(number)).removeprefix(prefix).lower()
+    except ValueError:  # a newer protocol than our classes
+        return str(number)
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:

@@ -8,10 +8,27 @@ from typing import Any
 
 from claude_monitoring.types import Signal
 
-__all__ = ["Log", "Point", "Request", "Scope", "Span", "SpanEvent"]
+__all__ = ["Arrival", "Log", "Point", "Request", "Scope", "Span", "SpanEvent"]
 
 Attributes = Mapping[str, Any]
 """Keys to ``str | bool | int | float | bytes | None``, or ``list`` and ``dict`` of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a request before its body is looked into; the fields are those of ``Request``."""
+
+    signal: Signal | None
+    protocol: str
+    path: str
+    headers: Mapping[str, str]
+
+    @property
+    def known_signal(self) -> Signal:
+        """The signal of a request that was found to have one."""
+        if self.signal is None:
+            raise LookupError(f"{self.path!r} belongs to no signal")
+        return self.signal
 
 
 @dataclass(frozen=True, slots=True)

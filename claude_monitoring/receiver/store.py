@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from claude_monitoring.receiver.flatten import flatten
-from claude_monitoring.receiver.model import Log, Point, Request, Span
-from claude_monitoring.types import Signal
+from claude_monitoring.receiver.model import Arrival, Log, Point, Request, Span
 
 __all__ = ["Store"]
 
@@ -27,26 +26,24 @@ class Store:
         self._items: list[Point | Log | Span] = []
         self._points: dict[str, list[Point]] = defaultdict(list)
 
-    def add(
-        self,
-        signal: Signal | None,
-        protocol: str,
-        path: str,
-        headers: Mapping[str, str],
-        body_bytes: int,
-        message: Any,
-        status: int | str,
-        *,
-        accepted: bool,
-    ) -> None:
+    def add(self, arrival: Arrival, body_bytes: int, message: Any, status: int | str, *, accepted: bool) -> None:
         """Keep one request and, if it was accepted, what is in it."""
         with self._changed:
             index = len(self._requests)
-            items = flatten(signal, message, index) if accepted and signal else []
-            now_s, now_unix_nano = time.monotonic(), time.time_ns()
+            items = flatten(arrival.known_signal, message, index) if accepted else []
             self._requests.append(
                 Request(
-                    index, signal, protocol, path, headers, body_bytes, now_s, now_unix_nano, message, status, accepted
+                    index=index,
+                    signal=arrival.signal,
+                    protocol=arrival.protocol,
+                    path=arrival.path,
+                    headers=arrival.headers,
+                    body_bytes=body_bytes,
+                    received_s=time.monotonic(),
+                    received_unix_nano=time.time_ns(),
+                    message=message,
+                    status=status,
+                    accepted=accepted,
                 )
             )
             self._items += items
@@ -73,29 +70,38 @@ class Store:
     def wait_for(self, match: Callable[[Any], bool], timeout_s: float) -> Any:
         """The first item that matches, now or within ``timeout_s``; ``match`` runs outside the lock."""
         deadline = time.monotonic() + timeout_s
-        looked_at = 0
+        looked_at, hint = 0, ""
         while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: len(self._items) > looked_at, max(0.0, deadline - time.monotonic())  # noqa: B023
-                )
-                fresh = self._items[looked_at:]
-            for item in fresh:
-                if _tolerant(match, item):
-                    return item
-            looked_at += len(fresh)
-            if not fresh:
-                raise TimeoutError(f"nothing matched within {timeout_s:g} s; {self.summary()}")
+            for item in self._after(looked_at, deadline):
+                looked_at += 1
+                try:
+                    if match(item):
+                        return item
+                except AttributeError as exc:  # written for points, and this is a log: no match, and no failure
+                    hint = f" (the match raised {exc})"
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"nothing matched within {timeout_s:g} s{hint}; {self.summary()}")
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Return once ``condition`` holds; it is asked after each request, and every 50 ms for what else it reads."""
         deadline = time.monotonic() + timeout_s
-        while not condition():
+        while True:
+            with self._changed:
+                known = len(self._requests)
+            if condition():
+                return
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError(f"the condition did not come true within {timeout_s:g} s; {self.summary()}")
             with self._changed:
-                self._changed.wait(min(left_s, _POLL_S))
+                if len(self._requests) == known:
+                    self._changed.wait(min(left_s, _POLL_S))
+
+    def _after(self, index: int, deadline: float) -> list[Point | Log | Span]:
+        """The items from ``index`` on, waiting for the first of them until ``deadline``."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._items) > index, max(0.0, deadline - time.monotonic()))
+            return self._items[index:]
 
     def summary(self) -> str:
         """One line on what came, for messages."""
@@ -115,11 +121,3 @@ def _label(item: Point | Log | Span) -> str:
     if isinstance(item, Log):
         return f"event {item.event_name or item.body}"
     return f"span {item.name}"
-
-
-def _tolerant(match: Callable[[Any], bool], item: Point | Log | Span) -> bool:
-    """A match written for points must not fail on a log or span that came in between."""
-    try:
-        return match(item)
-    except AttributeError:
-        return False

@@ -53,10 +53,14 @@ def series(points: Iterable[Point], field: Field = "count") -> Series:
     return _summed(parts, shown)
 
 
-def matches(attributes: Iterable[tuple[str, Any]], where: Mapping[str, Any]) -> bool:
+def matches(attributes: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     """Whether all of ``where`` is among the attributes; ``True`` is not 1."""
-    have = dict(attributes)
-    return all(name in have and _one(have[name]) == _one(_hashable(value)) for name, value in where.items())
+    return all(
+        name in attributes
+        and attributes[name] == value
+        and isinstance(attributes[name], bool) is isinstance(value, bool)
+        for name, value in where.items()
+    )
 
 
 def _summed(parts: Mapping[Any, list[float]], shown: Mapping[Any, frozenset[tuple[str, Any]]]) -> Series:
@@ -76,11 +80,7 @@ def _number(point: Point, field: Field) -> float | None:
 
 
 def _typed(attributes: Mapping[str, Any]) -> frozenset[Any]:
-    return frozenset((name, _one(_hashable(value))) for name, value in attributes.items())
-
-
-def _one(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, bool), value
+    return frozenset((name, type(value), _hashable(value)) for name, value in attributes.items())
 
 
 def _hashable(value: Any) -> Any:

@@ -24,6 +24,7 @@ BLOCKS = [
 def test_programs_in_the_documentation_print_what_it_shows(code: str, output: str, tmp_path: Path) -> None:
     foreign = ("OTEL_", "CLAUDE_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,

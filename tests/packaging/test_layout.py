@@ -24,7 +24,7 @@ LAYERS: dict[str, set[str]] = {
         "_task", "_tasks", "_tracing", "_usage",
     },
     "instruments": {"_handles", "_instruments"},
-    "pipeline": {"_lanes", "_pipeline", "_snapshot", "_spans", "_worker"},
+    "pipeline": {"_lanes", "_observe", "_pipeline", "_snapshot", "_spans", "_worker"},
     "store": {"_guard", "_store"},
     "exporters": {
         "exporters", "exporters._otlp", "exporters.console", "exporters.custom", "exporters.encoding",
@@ -32,11 +32,14 @@ LAYERS: dict[str, set[str]] = {
         "exporters.records",
     },
     "receiver": {
-        "receiver", "receiver.decode", "receiver.grpc", "receiver.http", "receiver.server", "receiver.store",
+        "receiver", "receiver.answers", "receiver.decode", "receiver.flatten", "receiver.grpc_server",
+        "receiver.http_server", "receiver.intake", "receiver.model", "receiver.server", "receiver.store",
+        "receiver.totals",
     },
     "foundations": {
         "_catalog", "_extras", "_health", "_languages", "_names", "_pricing", "_proxies", "_sealed", "_settings",
-        "_settings_parse", "_settings_sources", "_settings_table", "_settings_url", "_version", "_wrapping", "errors", "types",
+        "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
+        "_settings_url", "_version", "_wrapping", "errors", "types",
     },
 }  # fmt: skip
 
@@ -53,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 INDEPENDENT_OF_US = {"errors", "types"}  # all that the receiver, the witness of the exporters, may share with them
 
-READ_ENVIRONMENT = {"_settings", "_settings_parse", "_settings_table"}
+READ_ENVIRONMENT = {"_settings"}
 WRITE_ENVIRONMENT = {"exporters.otlp_grpc"}  # grpcio takes its log level from the environment alone
 
 

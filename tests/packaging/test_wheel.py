@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from claude_monitoring import __version__
+
+
+@pytest.fixture
+def installed() -> Distribution:
+    try:
+        return distribution("claude-monitoring")
+    except PackageNotFoundError:
+        pytest.skip("the package is not installed here")
 
 
 def files() -> set[str]:
@@ -32,8 +42,7 @@ def test_the_wheel_ships_the_package_its_types_marker_and_nothing_else() -> None
 
 
 @wheel_only
-def test_the_wheel_brings_the_command_and_the_licence() -> None:
-    installed = distribution("claude-monitoring")
+def test_the_wheel_brings_the_command_and_the_licence(installed: Distribution) -> None:
     assert {entry.name: entry.value for entry in installed.entry_points} == {
         "claude-monitoring": "claude_monitoring.cli:main"
     }
@@ -41,16 +50,15 @@ def test_the_wheel_brings_the_command_and_the_licence() -> None:
     assert any(path.name == "LICENSE" for path in installed.files or [])
 
 
-def test_the_base_install_asks_for_no_exact_version() -> None:
-    base = [line for line in distribution("claude-monitoring").requires or [] if "extra ==" not in line]
+def test_the_base_install_asks_for_no_exact_version(installed: Distribution) -> None:
+    base = [line for line in installed.requires or [] if "extra ==" not in line]
     assert base
     assert [line for line in base if "==" in line or "~=" in line] == []
 
 
-def test_the_extra_all_has_every_extra() -> None:
-    metadata = distribution("claude-monitoring")
-    extras = set(metadata.metadata.get_all("Provides-Extra") or []) - {"all"}
-    whole = next(line for line in metadata.requires or [] if line.startswith("claude-monitoring["))
+def test_the_extra_all_has_every_extra(installed: Distribution) -> None:
+    extras = set(installed.metadata.get_all("Provides-Extra") or []) - {"all"}
+    whole = next(line for line in installed.requires or [] if line.startswith("claude-monitoring["))
     assert set(whole.partition("[")[2].partition("]")[0].split(",")) == extras
 
 
@@ -79,3 +87,7 @@ with OtlpReceiver() as receiver:
         [sys.executable, "-c", script, protocol], capture_output=True, text=True, check=False, env=environment
     )
     assert (done.stderr, done.stdout.strip()) == ("", "3.0")
+
+
+def test_the_version_is_spelled_in_one_place(installed: Distribution) -> None:
+    assert installed.version == __version__

@@ -1,0 +1,54 @@
+"""What both servers hand their requests to: decode, decide the answer, keep."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from claude_monitoring.receiver.answers import Answer, Answers
+from claude_monitoring.receiver.decode import MalformedError, decode
+from claude_monitoring.receiver.model import Arrival
+from claude_monitoring.receiver.store import Store
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """The part of the receiver that knows no network."""
+
+    def __init__(self, store: Store, answers: Answers, max_body_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
+        self._store = store
+        self._answers = answers
+        self._lock = threading.Lock()
+        self._faults: list[str] = []
+
+    def take(self, arrival: Arrival, body: bytes) -> Answer:
+        """The answer to a request for a signal; a body that is no OTLP gets an error, whatever was asked for."""
+        try:
+            message = decode(arrival.known_signal, body, as_json=arrival.protocol == "http/json")
+        except MalformedError as exc:
+            answer = Answer(status=400, message=str(exc), accepted=False)
+            self._keep(arrival, len(body), answer, None)
+        else:
+            answer = self._answers.take(arrival.known_signal)
+            self._keep(arrival, len(body), answer, message)
+        return answer
+
+    def refuse(self, arrival: Arrival, body_bytes: int, answer: Answer) -> None:
+        """Keep a request that was not looked into."""
+        self._keep(arrival, body_bytes, answer, None)
+
+    def fault(self, exc: BaseException | None) -> None:
+        """Note a fault of the receiver itself."""
+        with self._lock:
+            self._faults.append(repr(exc))
+
+    def faults(self) -> tuple[str, ...]:
+        """What ``fault`` was told."""
+        with self._lock:
+            return tuple(self._faults)
+
+    def _keep(self, arrival: Arrival, body_bytes: int, answer: Answer, message: Any) -> None:
+        status, accepted = answer.shown(arrival.protocol), answer.accepts(arrival.protocol)
+        self._store.add(arrival, body_bytes, message, status, accepted=accepted)

@@ -1,0 +1,170 @@
+"""Rows about many series: collecting and encoding them, and the memory that they take."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from harness import Effort, Reading, Sample, Side
+
+__all__ = ["guard_growth", "known_labels", "memory", "new_labels", "our_export", "run_child", "sdk_export"]
+
+PER_METRIC = 2_000
+"""The default bound of both sides, so that neither overflows; the series are spread over metrics."""
+
+_CHILD = Path(__file__).with_name("child.py")
+_users = count()
+
+
+def run_child(*arguments: object, timeout_s: float = 300) -> Any:
+    """What ``child.py`` prints, in a process of its own."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(_CHILD), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    if done.returncode:
+        raise RuntimeError(f"child.py {' '.join(command[4:])} ended with {done.returncode}: {done.stderr[-400:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def new_labels(size: int) -> list[dict[str, str]]:
+    """Labels that were never seen before."""
+    return [{"user": f"user-{number}"} for number, _ in zip(_users, range(size), strict=False)]
+
+
+def known_labels(size: int) -> list[dict[str, str]]:
+    """The same hundred labels over and over."""
+    return [{"user": f"known-{number % 100}"} for number in range(size)]
+
+
+def label_sets(size: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """``size`` metric names and sets of four labels, all different."""
+    for number in range(size):
+        name = f"bench_calls_{number // PER_METRIC}"
+        yield (
+            name,
+            {"model": f"model-{number % 5}", "tool": f"tool-{number % 11}", "status": "ok", "id": f"id-{number}"},
+        )
+
+
+def our_recording(size: int) -> tuple[Any, Callable[[], None]]:
+    """A monitor, and a function that adds one to each of ``size`` series."""
+    from claude_monitoring import AgentMonitor
+
+    monitor = AgentMonitor("bench", project_name="bench", enabled=True)
+
+    def record() -> None:
+        for name, labels in label_sets(size):
+            monitor.increment(name, 1, labels)
+
+    return monitor, record
+
+
+def sdk_recording(size: int) -> tuple[Any, Callable[[], None]]:
+    """The SDK's reader, and a function that adds one to each of ``size`` series."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    meter = MeterProvider(metric_readers=[reader], shutdown_on_exit=False).get_meter("bench")
+    counters = {name: meter.create_counter(name) for name in {name for name, _ in label_sets(size)}}
+
+    def record() -> None:
+        for name, labels in label_sets(size):
+            counters[name].add(1, labels)
+
+    return reader, record
+
+
+def _encode_ours(monitor: Any) -> int:
+    from claude_monitoring.exporters.encoding import parts
+
+    pipeline = monitor._pipeline
+    pieces = parts("metrics", pipeline.collect(), pipeline.resource, 19 * 2**20)
+    return sum(len(piece.request.SerializeToString()) for piece in pieces)
+
+
+def _encode_sdk(reader: Any) -> int:
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+    return len(encode_metrics(reader.get_metrics_data()).SerializeToString())
+
+
+def _export(recording: Callable[[int], tuple[Any, Callable[[], None]]], encode: Callable[[Any], int]) -> Side:
+    @contextmanager
+    def side(effort: Effort) -> Iterator[Sample]:
+        source, record = recording(effort.series)
+
+        def sample() -> Reading:
+            record()  # every series changed since the last time, as between two exports
+            gc.collect()
+            start = time.perf_counter()
+            size = encode(source)
+            elapsed = time.perf_counter() - start
+            if size < effort.series * 60:
+                raise RuntimeError(f"{size} bytes can't be {effort.series} series")
+            return Reading(elapsed)
+
+        sample()
+        yield sample
+
+    return side
+
+
+our_export = _export(our_recording, _encode_ours)
+"""Collect, encode and serialise all series with ours."""
+sdk_export = _export(sdk_recording, _encode_sdk)
+"""The same with the SDK."""
+
+
+def memory(which: str) -> Side:
+    """Bytes a series, in a fresh process for each sample; ``which`` is ``ours`` or ``sdk``."""
+
+    @contextmanager
+    def side(effort: Effort) -> Iterator[Sample]:
+        yield lambda: Reading(run_child("memory", which, effort.series))
+
+    return side
+
+
+def bytes_per_series(which: str, size: int) -> float:
+    """What ``size`` series of a counter with four labels keep, by tracemalloc; for ``child.py``."""
+    recording = {"ours": our_recording, "sdk": sdk_recording}[which]
+    keep, record_one = recording(1)
+    record_one()
+    source, record = recording(size)
+    gc.collect()
+    tracemalloc.start()
+    record()
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    del keep, source
+    return used / size
+
+
+@contextmanager
+def guard_growth(effort: Effort) -> Iterator[Sample]:
+    """Bytes that a call with a new label value leaves behind once the bound is reached."""
+    yield lambda: Reading(run_child("growth", effort.series))
+
+
+def growth_per_call(calls: int) -> float:
+    """For ``child.py``: the slope of memory over ``calls`` calls, well after the bound of series."""
+    monitor, record_one = our_recording(1)
+    record_one()
+    for labels in new_labels(4 * PER_METRIC):
+        monitor.increment("bench_explosion", 1, labels)
+    gc.collect()
+    tracemalloc.start()
+    for labels in map(lambda _: new_labels(1)[0], range(calls)):  # one at a time: a list would be memory too
+        monitor.increment("bench_explosion", 1, labels)
+    del labels
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] / calls

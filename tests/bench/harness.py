@@ -1,0 +1,151 @@
+"""Measures rows: ours beside the other side, sample by sample in turns, so that both meet the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+__all__ = ["FAST", "FULL", "Effort", "Figure", "Reading", "Result", "Row", "Sample", "Side", "measure", "verdict_of"]
+
+Unit = Literal["s", "B", "share"]
+Verdict = Literal["met", "missed", "failed", "elsewhere"]
+
+
+class Reading(NamedTuple):
+    """One measurement in the row's unit, and what is to be said about it."""
+
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    samples: int = 21
+    """Samples a side of rows that call something in a loop."""
+    sample_s: float = 0.02
+    """Length of such a sample."""
+    processes: int = 11
+    """Fresh processes a side."""
+    series: int = 20_000
+    children: int = 100
+    """Forked children."""
+    protocols: tuple[str, ...] = ("grpc", "http/protobuf", "http/json")
+    in_flight: tuple[bool, ...] = (False, True)
+    """Whether a process ends while an export is under way."""
+
+    def repeats(self, kind: str) -> int:
+        """How many samples a side of a row of this kind gets."""
+        return {"calls": self.samples, "processes": self.processes, "once": 1}[kind]
+
+
+FULL = Effort()
+FAST = Effort(
+    samples=3, sample_s=0.002, processes=3, series=2_000, children=4, protocols=("http/protobuf",), in_flight=(False,)
+)
+"""Shows that everything runs; its figures are noisy."""
+
+Sample = Callable[[], Reading]
+Side = Callable[[Effort], AbstractContextManager[Sample]]
+"""Sets a side up, gives what measures it once, and cleans up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table of targets."""
+
+    id: str
+    what: str
+    other: str
+    """The other side's name."""
+    ours: Side | None = None
+    theirs: Side | None = None
+    target: float | None = None
+    """The ratio of ours to theirs, at most."""
+    limit: float | None = None
+    """Ours, at most, in ``unit``; every single sample counts."""
+    unit: Unit = "s"
+    repeats: Literal["calls", "processes", "once"] = "calls"
+    elsewhere: str = ""
+    """Why it is not measured here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One side's samples."""
+
+    samples: tuple[float, ...]
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        """The middle sample."""
+        return statistics.median(self.samples)
+
+    @property
+    def mad(self) -> float:
+        """The median distance from the median."""
+        middle = self.median
+        return statistics.median(abs(sample - middle) for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a row came to."""
+
+    row: Row
+    verdict: Verdict
+    ours: Figure | None = None
+    theirs: Figure | None = None
+    note: str = ""
+    trace: str = field(default="", repr=False)
+
+    @property
+    def ratio(self) -> float | None:
+        """Median of ours over median of theirs; ``None`` if there is none."""
+        if self.ours is None or self.theirs is None or not self.theirs.median:
+            return None
+        return self.ours.median / self.theirs.median
+
+
+def verdict_of(row: Row, ours: Figure, theirs: Figure | None) -> Verdict:
+    """Whether the row's target and limit are kept."""
+    kept = row.limit is None or max(ours.samples) <= row.limit
+    if row.target is not None:
+        kept = kept and theirs is not None and ours.median <= row.target * theirs.median
+    return "met" if kept else "missed"
+
+
+def measure(row: Row, effort: Effort) -> Result:
+    """Measure one row. What goes wrong in it becomes its result, so that the other rows are measured all the same."""
+    if row.ours is None:
+        return Result(row, "elsewhere", note=row.elsewhere)
+    try:
+        ours, theirs = _take_turns(row.ours, row.theirs, row.repeats, effort)
+    except Exception as exc:  # noqa: BLE001 - a row may fail in any way
+        return Result(row, "failed", note=f"{type(exc).__name__}: {exc}"[:200], trace=traceback.format_exc())
+    note = "; ".join(filter(None, (ours.note, theirs.note if theirs is not None else "")))
+    return Result(row, verdict_of(row, ours, theirs), ours, theirs, note)
+
+
+def _take_turns(ours: Side, theirs: Side | None, kind: str, effort: Effort) -> tuple[Figure, Figure | None]:
+    with ExitStack() as stack:
+        sides = [stack.enter_context(side(effort)) for side in (ours, theirs) if side is not None]
+        readings: list[list[Reading]] = [[] for _ in sides]
+        for turn in range(effort.repeats(kind)):
+            order = list(zip(sides, readings, strict=True))
+            # Who goes first changes, so that neither side always runs in the other's wake.
+            for sample, taken in order if turn % 2 else reversed(order):
+                taken.append(sample())
+    figures = [_figure(taken) for taken in readings]
+    return figures[0], figures[1] if theirs is not None else None
+
+
+def _figure(taken: Sequence[Reading]) -> Figure:
+    notes = dict.fromkeys(reading.note for reading in taken if reading.note)
+    return Figure(tuple(reading.value for reading in taken), ", ".join(notes))

@@ -1,0 +1,142 @@
+"""Rows that need processes of their own: import, exit with a collector that does not help, fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+
+from bulk import run_child
+from harness import Effort, Reading, Sample, Side
+
+__all__ = ["black_hole", "dead", "exits", "forks", "imports", "mute"]
+
+_CHILD = Path(__file__).with_name("child.py")
+_LONGEST_EXIT_S = 120
+
+Collector = Callable[[], AbstractContextManager[int]]
+"""A port on 127.0.0.1 behind which something is wrong."""
+
+
+def imports(module: str) -> Side:
+    """Seconds that ``import module`` takes in a fresh process."""
+    code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    # Byte code is on disk where a library is installed; without this a run from a checkout would compile each time.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+    def sample() -> Reading:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )  # fmt: skip
+        return Reading(float(done.stdout))
+
+    @contextmanager
+    def side(effort: Effort) -> Iterator[Sample]:  # noqa: ARG001 - every side takes it
+        sample()
+        yield sample
+
+    return side
+
+
+@contextmanager
+def dead() -> Iterator[int]:
+    """Bound and not listening: connections are refused, and nobody else gets the port."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def mute() -> Iterator[int]:
+    """Accepts connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(128)
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """Drops the first packet of every connection: the queue of a listener that never accepts is full (Linux)."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0.2)
+            try:
+                filler.connect(address)
+            except TimeoutError:
+                break
+        else:
+            raise RuntimeError("no black hole: this system goes on accepting connections")
+        yield address[1]
+
+
+def exits(which: str, collector: Collector) -> Side:
+    """Seconds from the last statement to the end of a process that recorded, the longest over the protocols."""
+
+    @contextmanager
+    def side(effort: Effort) -> Iterator[Sample]:
+        protocols = [name for name in effort.protocols if which == "ours" or name != "http/json"]
+        cells = list(product(protocols, effort.in_flight))
+        with collector() as port:
+
+            def one(cell: tuple[str, bool]) -> tuple[float, str]:
+                protocol, in_flight = cell
+                took = _exit_s(which, protocol, port, in_flight=in_flight)
+                return took, f"{protocol}{' in flight' if in_flight else ''} {took:.1f}"
+
+            def sample() -> Reading:
+                # The stock processes only wait, and for long: all at once. Ours run alone, as their bound is tight.
+                with ThreadPoolExecutor(1 if which == "ours" else len(cells)) as pool:
+                    took = list(pool.map(one, cells))
+                return Reading(max(took)[0], f"{which}: {', '.join(text for _, text in took)} s")
+
+            yield sample
+
+    return side
+
+
+def _exit_s(which: str, protocol: str, port: int, *, in_flight: bool) -> float:
+    command = [sys.executable, str(_CHILD), "exit", which, protocol, str(port), str(int(in_flight))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        process.wait(_LONGEST_EXIT_S)
+        ended = time.monotonic()
+    finally:
+        process.kill()
+        output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command[2:])} ended with {process.returncode}")
+    return ended - float(json.loads(output))
+
+
+def forks(which: str) -> Side:
+    """The share of forked children that hang or count wrongly while four threads of the parent record."""
+
+    @contextmanager
+    def side(effort: Effort) -> Iterator[Sample]:
+        # The stock SDK's children hang, each until it is given up, so fewer show what there is to see.
+        children = effort.children if which == "ours" else min(effort.children, 20)
+
+        def sample() -> Reading:
+            found = run_child("fork", which, children, timeout_s=60 + 2 * children)
+            bad = found["hung"] + found["wrong"] + (not found["parent_exact"])
+            sums = "" if which == "sdk" else f", {found['wrong']} counted wrongly"
+            parent = "" if found["parent_exact"] else ", the parent's sum is wrong"
+            return Reading(bad / children, f"{which}: {found['hung']} of {children} hung{sums}{parent}")
+
+        yield sample
+
+    return side

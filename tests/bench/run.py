@@ -1,0 +1,98 @@
+"""The benchmark: ``python tests/bench/run.py``, or ``tox -e bench``, prints each target with what was measured now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from importlib import metadata
+from pathlib import Path
+
+import report
+from harness import FAST, FULL, Result, Row, measure
+
+__all__ = ["main"]
+
+_VERSIONS = ("claude-monitoring", "opentelemetry-sdk", "prometheus-client", "wrapt")
+_FACTS = ("cpu_model_name", "cpu_count", "load_avg_1min")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the rows asked for.
+
+    Returns:
+        0; with ``--check`` 1 if a row missed its target or could not be measured.
+    """
+    options = _parser().parse_args(arguments)
+    _forget_surroundings()
+    from rows import ROWS  # after the environment is clean, which libraries read at import
+
+    chosen = _choose(ROWS, options.rows)
+    if not chosen:
+        print(f"no row matches {options.rows!r}; there are: {', '.join(row.id for row in ROWS)}", file=sys.stderr)
+        return 2
+    effort = replace(FAST if options.fast else FULL, **({"children": options.children} if options.children else {}))
+    machine = _machine()
+    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    print(report.heading(), flush=True)
+    results: list[Result] = []
+    for row in chosen:
+        results.append(measure(row, effort))
+        print(report.line(results[-1]), flush=True)
+    bad = [result for result in results if result.verdict in {"missed", "failed"}]
+    print(f"{len(results)} rows, {len(bad)} missed or failed: {', '.join(result.row.id for result in bad) or 'none'}")
+    if options.markdown:
+        options.markdown.write_text(report.markdown(results, machine), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(report.as_json(results, machine), indent=1), encoding="utf-8")
+    return 1 if bad and options.check else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Ours beside the other side, in one run on this machine.")
+    parser.add_argument("--rows", metavar="PATTERN", default="*", help="ids to measure, such as 'task-*,fork'")
+    parser.add_argument("--fast", action="store_true", help="a few seconds; shows that it runs, with noisy figures")
+    parser.add_argument("--children", metavar="N", type=int, default=0, help="forked children (100)")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as Markdown")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON, all samples included")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    return parser
+
+
+def _choose(rows: Sequence[Row], patterns: str) -> list[Row]:
+    return [row for row in rows if any(fnmatchcase(row.id, pattern.strip()) for pattern in patterns.split(","))]
+
+
+def _forget_surroundings() -> None:
+    """Measure the defaults, whatever telemetry the caller's environment asks for; print the table and no hints."""
+    for key in [key for key in os.environ if key.startswith(("OTEL_", "CLAUDE_", "PROMETHEUS_"))]:
+        del os.environ[key]
+    logging.getLogger("claude_monitoring").setLevel(logging.CRITICAL)
+
+
+def _machine() -> dict[str, object]:
+    """Where the figures come from."""
+    facts: dict[str, object] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    try:
+        from pyperf import Run
+    except ImportError:  # the table can be made without it
+        facts["cpu_count"] = os.cpu_count()
+    else:
+        known = Run([1.0], collect_metadata=True).get_metadata()
+        facts |= {key: known[key] for key in _FACTS if key in known}
+    for name in _VERSIONS:
+        try:
+            facts[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # a checkout that is not installed
+            continue
+    return facts
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,37 @@
+"""For every test: a clean environment, no memory of earlier warnings, and no fault of ours that hides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from claude_monitoring import _sealed
+
+FOREIGN = ("ANTHROPIC_", "CLAUDE_", "CLAUDECODE", "GRPC_", "OTEL_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the shell's own settings reaches a test, and no proxy stands before a loopback address."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def each_warning_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is written once a process may be expected by every test."""
+    monkeypatch.setattr(_sealed, "_warned", set())
+
+
+@pytest.fixture(autouse=True)
+def internal_faults() -> Iterator[list[BaseException]]:
+    """What was kept away from the host; the test fails of it. A test that provokes one clears the list."""
+    faults: list[BaseException] = []
+    _sealed.set_internal_error_hook(faults.append)
+    yield faults
+    _sealed.set_internal_error_hook(None)
+    if faults:
+        raise faults[0]
