@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorCore", "monitors", "override", "redirected"]
 
+_MAX_CACHED = 1_000
+
 monitors: weakref.WeakSet[MonitorCore] = weakref.WeakSet()
 """Every monitor of this process."""
 
@@ -90,7 +92,7 @@ class MonitorCore(TaskRecorder):
             self._health.drop(DropReason.ALREADY_CLOSED)
             warn_once(
                 ("closed", self.agent_id),
-                f"claude_monitoring: the monitor of agent {self.agent_id!r} is closed; what it is given is not recorded",
+                f"claude_monitoring: the monitor of agent {self.agent_id!r} is closed and records nothing more",
             )
         return False
 
@@ -161,7 +163,7 @@ class MonitorCore(TaskRecorder):
             attributes["terminal.type"] = settings.terminal_type
             attributes["agent.name"] = self.agent_id
             attributes["project.name"] = self.project_name
-            if len(self._standard) > 1_000:  # many sessions: the oldest are not needed any more
+            if len(self._standard) >= _MAX_CACHED:  # many sessions: the oldest are not needed any more
                 self._standard.clear()
             found = self._standard[session_id] = normalise(attributes)
         return found
@@ -203,9 +205,8 @@ def override() -> tuple[Settings, tuple[CustomExporter, ...]] | None:
 @contextmanager
 def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
     """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
-    fields = (
-        "_settings", "_exporters", "_tracer_provider", "_meter_provider", "_logger_provider", "_on", "_closed", "_pipeline", "_session", "_health",
-    )  # fmt: skip
+    providers = ("_tracer_provider", "_meter_provider", "_logger_provider")
+    fields = ("_settings", "_exporters", "_on", "_closed", "_pipeline", "_session", "_health", *providers)
     saved: list[tuple[MonitorCore, dict[str, Any]]] = []
     for monitor in list(monitors):
         if not monitor._closed:

@@ -178,19 +178,19 @@ class MetricsLane(Lane):
         self._taken: Snapshot | None = None
         self._acknowledged: Snapshot | None = None
 
-    def has_batch(self) -> bool:  # noqa: D102
+    def has_batch(self) -> bool:
         return self._store.series_count() > 0
 
-    def take_batch(self) -> Any:  # noqa: D102
+    def take_batch(self) -> Any:
         exporter = self.exporter
         temporality = exporter.temporality if exporter is not None else "cumulative"
         self._taken = take(self._store)
         return to_metrics_data(self._taken, self._resource, temporality, self._acknowledged)
 
-    def acknowledged(self) -> None:  # noqa: D102
+    def acknowledged(self) -> None:
         self._acknowledged, self._taken = self._taken, None
 
-    def refused(self, *, retryable: bool) -> None:  # noqa: ARG002, D102
+    def refused(self, *, retryable: bool) -> None:  # noqa: ARG002
         self._taken = None  # the totals are still in the store and go with the next snapshot
 
 
@@ -213,13 +213,13 @@ class BufferLane(Lane):
                 self._health.drop(DropReason.QUEUE_FULL)
         self._waiting.append(item)
 
-    def has_batch(self) -> bool:  # noqa: D102
+    def has_batch(self) -> bool:
         return bool(self._waiting or self._in_flight)
 
-    def more(self) -> bool:  # noqa: D102
+    def more(self) -> bool:
         return bool(self._waiting)
 
-    def take_batch(self) -> Any:  # noqa: D102
+    def take_batch(self) -> Any:
         while self._waiting and len(self._in_flight) < _MAX_BATCH:
             try:
                 self._in_flight.append(self._waiting.popleft())
@@ -227,13 +227,13 @@ class BufferLane(Lane):
                 break
         return self._in_flight or None
 
-    def acknowledged(self) -> None:  # noqa: D102
+    def acknowledged(self) -> None:
         self._in_flight = []
 
-    def refused(self, *, retryable: bool) -> None:  # noqa: D102
+    def refused(self, *, retryable: bool) -> None:
         if not retryable:
             self._health.drop(DropReason.EXPORT_FAILED, len(self._in_flight))
             self._in_flight = []
 
-    def abandon(self) -> int:  # noqa: D102
+    def abandon(self) -> int:
         return len(self._waiting) + len(self._in_flight)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+    from typing_extensions import Self
 
     from claude_monitoring.exporters.custom import CustomExporter
 
@@ -72,7 +73,7 @@ class AgentMonitor(MonitorCore):
         ValueError: With ``strict=True``, for an empty ``agent_id``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword, each described above
         self,
         agent_id: str = "main",
         *,
@@ -97,7 +98,7 @@ class AgentMonitor(MonitorCore):
         logger_provider: Any = None,
     ) -> None:
         super().__init__()
-        given = {
+        given: dict[str, Any] = {
             "enabled": enabled,
             "export_to_grafana": export_to_grafana or None,
             "strict": strict,
@@ -294,7 +295,7 @@ class AgentMonitor(MonitorCore):
             return self._pipeline.report(enabled=self._on)
         return self._health.snapshot(enabled=self._on, exporters=(), series=0)
 
-    def __enter__(self) -> AgentMonitor:
+    def __enter__(self) -> Self:
         self._tokens_of_with.append(enter(MonitorFrame(self)))
         return self
 
@@ -305,7 +306,7 @@ class AgentMonitor(MonitorCore):
             leave(self._tokens_of_with.pop())
         self.close()
 
-    async def __aenter__(self) -> AgentMonitor:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(

@@ -93,16 +93,15 @@ class Pipeline:
         self.wants_events = bool(self._event_lanes)
 
     def _make_workers(self, custom: Sequence[CustomExporter]) -> list[Worker]:
-        lanes = []
+        lanes: list[MetricsLane | BufferLane] = []
         per_signal: tuple[tuple[Signal, tuple[str, ...]], ...] = (
             ("metrics", self.settings.metrics_exporters),
             ("logs", self.settings.logs_exporters),
             ("traces", self.settings.traces_exporters),
         )
         for signal, kinds in per_signal:
-            for kind in kinds:
-                if kind != "prometheus":
-                    lanes.append(self._lane(signal, kind, partial(self._official, kind, signal)))
+            pushed = [kind for kind in kinds if kind != "prometheus"]
+            lanes.extend(self._lane(signal, kind, partial(self._official, kind, signal)) for kind in pushed)
         workers = [Worker("claude-monitoring-exporter", lanes)] if lanes else []
         # A host's own exporter may be slow, so it gets a thread of its own and delays nobody else.
         for exporter in custom:
@@ -183,7 +182,8 @@ class Pipeline:
         """Send everything now; whether all of it was acknowledged within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         tickets = self.ask_flush(deadline)
-        return all([worker.wait_flushed(ticket, deadline) for worker, ticket in tickets])
+        results = [worker.wait_flushed(ticket, deadline) for worker, ticket in tickets]
+        return all(results)
 
     def close(self, timeout_s: float) -> bool:
         """Flush, end the threads, close connections and the Prometheus endpoint, all within ``timeout_s``."""
@@ -193,7 +193,7 @@ class Pipeline:
 
     def finish_close(self, tickets: Sequence[tuple[Worker, int]], deadline: float) -> bool:
         """The second half of ``close``, after ``ask_flush``."""
-        delivered = all([worker.wait_flushed(ticket, deadline) for worker, ticket in tickets])
+        results = [worker.wait_flushed(ticket, deadline) for worker, ticket in tickets]
         lost = sum(lane.abandon() for lane in (*self._event_lanes, *self._span_lanes))
         if lost:
             self.health.drop(DropReason.NOT_DELIVERED_AT_EXIT, lost)
@@ -202,7 +202,7 @@ class Pipeline:
         if self._prometheus is not None:
             self._prometheus.close()
         self.store.retire_all()
-        return delivered
+        return all(results)
 
     def leave_to_parent(self) -> None:
         """In a forked child: keep nothing of the parent's, touch none of its locks."""

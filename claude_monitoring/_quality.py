@@ -33,6 +33,10 @@ def read_coverage(path: str | os.PathLike[str]) -> float:
         ValueError: It is none of the three.
         MissingExtraError: It is a data file, and the package ``coverage`` is not installed.
     """
+    import json
+    from pathlib import Path
+    from xml.etree import ElementTree as ET  # the file is the user's own, written by their own test run
+
     file = Path(path)
     with file.open("rb") as opened:
         head = opened.read(16)
@@ -40,7 +44,6 @@ def read_coverage(path: str | os.PathLike[str]) -> float:
         if head.startswith(b"SQLite format 3"):
             return _from_data_file(file)
         if file.suffix == ".xml" or head.lstrip().startswith(b"<"):
-            # The file is the user's own, written by their own test run.
             return float(ET.parse(file).getroot().attrib["line-rate"])  # noqa: S314
         return float(json.loads(file.read_text(encoding="utf-8"))["totals"]["percent_covered"]) / 100
     except (KeyError, TypeError, ET.ParseError) as exc:

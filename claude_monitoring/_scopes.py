@@ -6,7 +6,7 @@ import time
 import uuid
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from claude_monitoring._context import current_frame, enter, leave
 from claude_monitoring._sealed import Sealed, report_internal_error
@@ -14,6 +14,7 @@ from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+    from typing_extensions import Self
 
     from claude_monitoring._context import Frame
     from claude_monitoring._core import MonitorCore
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "status_of"]
 
-_SELF = TypeVar("_SELF", bound="Scope")
 
 
 def status_of(exc: BaseException | None) -> str:
@@ -124,7 +124,7 @@ class Scope:
             span.set_status(Status(StatusCode.ERROR, f"{status}: {type(exc).__name__}"))
         span.end()
 
-    def __enter__(self: _SELF) -> _SELF:
+    def __enter__(self) -> Self:
         self.start()
         self.resume()
         return self
@@ -135,7 +135,7 @@ class Scope:
         self.suspend()
         self.finish(exc)
 
-    async def __aenter__(self: _SELF) -> _SELF:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(

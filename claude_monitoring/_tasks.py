@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["TaskMeters", "TaskRecorder"]
 
 
+_MAX_CACHED = 1_000
+
+
 class TaskMeters:
     """The series that one type of task writes to, looked up once; ``ended`` maps an outcome to count and duration."""
 
@@ -59,7 +62,7 @@ class TaskRecorder(UsageRecorder):
                 sums("claude.task.duration", task_type=task_type, status=status),
             ),
         )
-        if len(self._meters) < 1_000:
+        if len(self._meters) < _MAX_CACHED:
             self._meters[task_type] = found
         return found
 

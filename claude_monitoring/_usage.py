@@ -1,8 +1,9 @@
-"""What an agent did: tokens, cost, lines, commits, tools, errors. Claude Code's metrics and the framework's are both fed."""
+"""What an agent did: tokens, cost, lines, commits, tools, errors; Claude Code's metrics and ours are both fed."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from claude_monitoring._catalog import CATALOG
@@ -130,8 +131,8 @@ class UsageRecorder(Recorder):
         if usd is None:
             warn_once(
                 ("price", model),
-                f"claude_monitoring: no price is known for model {str(model)[:80]!r}: its tokens are recorded, its cost "
-                "is not. Give one with AgentMonitor(prices={model: {'input': usd_per_million, 'output': ...}})",
+                f"claude_monitoring: no price is known for model {str(model)[:80]!r}: its tokens are recorded, its "
+                "cost is not. Give one with AgentMonitor(prices={model: {'input': usd_per_million, 'output': ...}})",
             )
         return usd
 
@@ -261,9 +262,7 @@ class UsageRecorder(Recorder):
         if isinstance(error, BaseException):
             if getattr(error, "_claude_monitoring_counted", False):
                 return
-            try:
+            with suppress(AttributeError):  # a read-only exception may count once for each task around it
                 error._claude_monitoring_counted = True  # type: ignore[attr-defined]
-            except AttributeError:
-                pass  # an exception with slots of its own: then it may count once a task
         kind = type(error).__name__ if isinstance(error, BaseException) else error or _UNKNOWN
         self._add("claude.errors", 1, error_type=kind)

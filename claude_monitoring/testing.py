@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from claude_monitoring import _monitor
 from claude_monitoring._core import redirected
 from claude_monitoring._monitor import AgentMonitor
 from claude_monitoring._settings import Settings
@@ -28,13 +29,14 @@ Series = dict[frozenset[tuple[str, AttributeValue]], float]
 
 def totals(store: Store) -> dict[str, Series]:
     """Wire name to the value of each series; for a histogram the number of values recorded."""
-    return {
-        spec.name: {
-            frozenset(series.attributes.items()): sum(value.buckets) if isinstance(value, Cell) else value
-            for series, value in points
-        }
-        for spec, points in take(store).rows
-    }
+    found: dict[str, Series] = {}
+    for spec, points in take(store).rows:
+        by_attributes = found.setdefault(spec.name, {})
+        for series, value in points:
+            key = frozenset(series.attributes.items())  # 1, 1.0 and True are one key here, and series of their own there
+            amount = sum(value.buckets) if isinstance(value, Cell) else value
+            by_attributes[key] = amount if spec.kind == "gauge" else by_attributes.get(key, 0) + amount
+    return found
 
 
 class Captured(CustomExporter):
@@ -103,6 +105,7 @@ def capture(agent_id: str = "main") -> Iterator[Captured]:
     Every monitor that exists, the default one, and those made inside are captured; afterwards they are as before.
     """
     seen = Captured()
+    default = _monitor._default
     with redirected(Settings.load(environ={}, enabled=True), (seen,)):
         seen.monitor = AgentMonitor(agent_id)
         seen.monitor._live()
@@ -112,3 +115,7 @@ def capture(agent_id: str = "main") -> Iterator[Captured]:
             seen.monitor.flush(5)
             seen.freeze()
             seen.monitor.close(5)
+            if _monitor._default is not default:  # made inside: the next one is made from the environment again
+                made, _monitor._default = _monitor._default, default
+                if made is not None:
+                    made.close(5)

@@ -14,18 +14,23 @@ from urllib.request import urlopen
 from claude_monitoring._extras import require
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._settings import Settings
-from claude_monitoring.cli.team import AGENTS, run_team, source_files
+from claude_monitoring.cli.team import AGENTS, Tally, run_team, source_files
 from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.testing import totals
 
 __all__ = ["Row", "add_parser", "compare_otlp", "compare_prometheus"]
+
+Sent = tuple[int, float]
 
 PROTOCOLS = ("grpc", "http/protobuf", "http/json", "prometheus")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a metric, its series, and what was sent and received."""
+    """One line of the table: a metric, its series, and what was sent and received.
+
+    ``sent`` is the agents' own count where they keep one, else what the library recorded.
+    """
 
     metric: str
     series: int
@@ -72,12 +77,12 @@ def _round(protocol: str, limit: int, console: Any) -> list[Row]:
     with OtlpReceiver() as receiver:
         settings = _settings(protocol, receiver)
         started = time.perf_counter()
-        monitors = _with_progress(console, protocol, settings, files)
+        monitors, tally = _with_progress(console, protocol, settings, files)
         pipeline = monitors[0]._pipeline
         if pipeline is None:
             return []
         delivered = pipeline.flush(10)
-        sent = totals(pipeline.store)
+        sent = _sent(totals(pipeline.store), tally)
         if protocol == "prometheus":
             rows = compare_prometheus(sent, pipeline)
         else:
@@ -95,6 +100,13 @@ def _round(protocol: str, limit: int, console: Any) -> list[Row]:
     return rows
 
 
+def _sent(recorded: dict[str, Any], tally: Tally) -> dict[str, Sent]:
+    """Series and value of each metric; the agents' own count wins over what was recorded."""
+    return {
+        name: (len(series), tally.by_metric.get(name, sum(series.values()))) for name, series in recorded.items()
+    }
+
+
 def _settings(protocol: str, receiver: OtlpReceiver) -> Settings:
     environ = {"CLAUDE_CODE_ENABLE_TELEMETRY": "1", "OTEL_SERVICE_NAME": "claude-monitoring-demo"}
     if protocol == "prometheus":
@@ -109,7 +121,7 @@ def _settings(protocol: str, receiver: OtlpReceiver) -> Settings:
     return Settings.load(environ=environ)
 
 
-def _with_progress(console: Any, protocol: str, settings: Settings, files: list[Any]) -> list[Any]:
+def _with_progress(console: Any, protocol: str, settings: Settings, files: list[Any]) -> Any:
     if console is None:
         return run_team(settings, files, lambda: None)
     progress = require("rich.progress", extra="cli", needed_by="claude-monitoring demo")
@@ -119,22 +131,19 @@ def _with_progress(console: Any, protocol: str, settings: Settings, files: list[
         return run_team(settings, files, advance)
 
 
-def compare_otlp(sent: dict[str, Any], receiver: OtlpReceiver) -> list[Row]:
-    """One row a metric: the totals of the store beside those of the receiver."""
-    return [
-        Row(name, len(series), sum(series.values()), sum(receiver.series(name).values()))
-        for name, series in sent.items()
-    ]
+def compare_otlp(sent: dict[str, Sent], receiver: OtlpReceiver) -> list[Row]:
+    """One row a metric: what was sent beside the receiver's totals."""
+    return [Row(name, series, value, sum(receiver.series(name).values())) for name, (series, value) in sent.items()]
 
 
-def compare_prometheus(sent: dict[str, Any], pipeline: Any) -> list[Row]:
+def compare_prometheus(sent: dict[str, Sent], pipeline: Any) -> list[Row]:
     """The same for a scrape of ``/metrics``, under the exposed names."""
     from prometheus_client.parser import text_string_to_metric_families
 
     from claude_monitoring._names import prometheus_name
 
     host, port = pipeline.prometheus_address
-    with urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:  # noqa: S310 - our own endpoint
+    with urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     received: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
@@ -142,11 +151,11 @@ def compare_prometheus(sent: dict[str, Any], pipeline: Any) -> list[Row]:
             received[sample.name] = received.get(sample.name, 0.0) + sample.value
     registry = registry_of(pipeline.store)
     rows = []
-    for name, series in sent.items():
+    for name, (series, value) in sent.items():
         spec = registry.resolve(name, None).spec
         exposed = prometheus_name(spec.name, spec.unit, spec.kind)
         counted = f"{exposed}_count" if spec.kind == "histogram" else exposed
-        rows.append(Row(exposed, len(series), sum(series.values()), received.get(counted, 0.0)))
+        rows.append(Row(exposed, series, value, received.get(counted, 0.0)))
     return rows
 
 
@@ -158,5 +167,10 @@ def _print_table(console: Any, protocol: str, rows: list[Row]) -> None:
     table.add_column("")
     for row in rows:
         mark = "[green]=[/]" if row.equal else "[red]differs[/]"
-        table.add_row(row.metric, str(row.series), f"{row.sent:,.6g}", f"{row.received:,.6g}", mark)
+        table.add_row(row.metric, str(row.series), _show(row.sent), _show(row.received), mark)
     console.print(table)
+
+
+def _show(value: float) -> str:
+    """Whole numbers in full, others with six digits."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"

@@ -48,6 +48,7 @@ class OtlpExporter(ABC):
         url = urlsplit(settings.endpoint)
         self._where = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
         self._host_port = url.netloc.rpartition("@")[2]
+        self._bad_header = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
         self._sent_of: Any = None
         self._sent = 0
 

@@ -122,8 +122,7 @@ class OtlpGrpcExporter(OtlpExporter):
         except grpc.RpcError as exc:
             return self._failed(exc)
         except ValueError:  # its text would show the header
-            error = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
-            return ExportResult(ok=False, error=error)
+            return ExportResult(ok=False, error=self._bad_header)
         return self._acknowledged(response)
 
     def _failed(self, exc: Any) -> ExportResult:
@@ -141,6 +140,8 @@ class OtlpGrpcExporter(OtlpExporter):
         said = self._clean(details)
         if _speaks_http(details):
             return f"{where} looks like an HTTP port, not gRPC: {_HTTP_PORT}"
+        if "Invalid metadata" in details:
+            return self._bad_header
         if code == "UNAVAILABLE":
             return self._explain_unavailable(details)
         if code == "DEADLINE_EXCEEDED":

@@ -87,8 +87,7 @@ class OtlpHttpExporter(OtlpExporter):
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as exc:
             return ExportResult(ok=False, retryable=True, error=self._explain(exc))
         except ValueError:  # its text would show the header
-            error = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
-            return ExportResult(ok=False, error=error)
+            return ExportResult(ok=False, error=self._bad_header)
         return self._judge(response, answer)
 
     def _judge(self, response: Any, answer: bytes) -> ExportResult:

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 import grpc
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from claude_monitoring.receiver.answers import CODES, Answer
 from claude_monitoring.receiver.decode import encode_success

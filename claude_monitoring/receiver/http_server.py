@@ -81,7 +81,7 @@ class HttpServer(ThreadingTCPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
         """Keep a fault of ours for ``OtlpReceiver.faults``; a client that went away is none."""
         fault = sys.exc_info()[1]
         if not isinstance(fault, OSError):

@@ -83,7 +83,7 @@ class OtlpReceiver:
         with self._lock:
             self._stop()
 
-    def __enter__(self) -> OtlpReceiver:
+    def __enter__(self) -> OtlpReceiver:  # noqa: PYI034 - Self needs 3.11, and hints must resolve at run time
         return self.start()
 
     def __exit__(
@@ -179,7 +179,7 @@ class OtlpReceiver:
         """Each set of attributes of ``metric`` with its total, counted as in ``total``."""
         return totals.series(self._store.points(metric), field)
 
-    def answer(
+    def answer(  # noqa: PLR0913 - one keyword for each thing that can be asked for
         self,
         *,
         status: int = 200,

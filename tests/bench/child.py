@@ -87,7 +87,9 @@ def _fork(which: str, children: str) -> dict[str, Any]:
     threads = [threading.Thread(target=work, args=(place,), daemon=True) for place in range(len(done))]
     for thread in threads:
         thread.start()
-    total()  # the first use, with its imports, is over
+    while not all(done):
+        time.sleep(0.01)
+    total()  # with it the first use, and all that it imports, is over
     hung = wrong = 0
     left = int(children)
     while left > 0:
@@ -98,7 +100,7 @@ def _fork(which: str, children: str) -> dict[str, Any]:
     stop.set()
     for thread in threads:
         thread.join()
-    return {"hung": hung, "wrong": wrong, "parent_exact": total() in {None, sum(done)}}
+    return {"hung": hung, "wrong": wrong, "parent_exact": total() == sum(done)}
 
 
 def _fork_one(record: Callable[[], None], check: Callable[[], bool]) -> int:
@@ -131,7 +133,7 @@ def _await_children(pids: list[int]) -> tuple[int, int]:
     return len(pids), wrong
 
 
-def _our_counter() -> tuple[Callable[[], None], Callable[[], bool], Callable[[], float | None]]:
+def _our_counter() -> tuple[Callable[[], None], Callable[[], bool], Callable[[], float]]:
     from claude_monitoring import AgentMonitor
     from claude_monitoring.exporters import CustomExporter
 
@@ -148,20 +150,27 @@ def _our_counter() -> tuple[Callable[[], None], Callable[[], bool], Callable[[],
     keep = Keep()
     monitor = AgentMonitor("bench", enabled=True, exporters=[keep])
 
-    def total() -> float | None:
+    def total() -> float:
         return keep.value if monitor.flush(_GIVE_UP_S / 2) else -1
 
     return lambda: monitor.increment("bench_forked", 1, {"status": "ok"}), lambda: total() == _CHILDS_SHARE, total
 
 
-def _stock_counter() -> tuple[Callable[[], None], Callable[[], bool], Callable[[], float | None]]:
+def _stock_counter() -> tuple[Callable[[], None], Callable[[], bool], Callable[[], float]]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-    provider = MeterProvider(metric_readers=[InMemoryMetricReader()], shutdown_on_exit=False)
-    counter = provider.get_meter("bench").create_counter("bench_forked")
+    reader = InMemoryMetricReader()
+    counter = MeterProvider(metric_readers=[reader], shutdown_on_exit=False).get_meter("bench").create_counter("forked")
+
+    def total() -> float:
+        data = reader.get_metrics_data()
+        assert data is not None
+        point: Any = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0]
+        return float(point.value)
+
     # Its children count on from the parent's total by design, so only that they end is looked at.
-    return lambda: counter.add(1, {"status": "ok"}), lambda: True, lambda: None
+    return lambda: counter.add(1, {"status": "ok"}), lambda: total() > 0, total
 
 
 if __name__ == "__main__":

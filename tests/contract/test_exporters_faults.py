@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
+from claude_monitoring.exporters.encoding import RESPONSES
 from claude_monitoring.receiver import OtlpReceiver
 from tests.contract.exporter_parts import (
     CERTIFICATE,
@@ -208,17 +211,13 @@ def test_a_known_certificate_is_accepted(protocol: str, https_port: int) -> None
 
 
 def test_grpc_over_tls_delivers_with_a_client_certificate() -> None:
-    import grpc
-
-    from claude_monitoring.exporters.encoding import RESPONSES
-
     seen: list[object] = []
     handler = grpc.unary_unary_rpc_method_handler(
         lambda request, context: (seen.append(context.auth_context()), RESPONSES["logs"]())[1],
         response_serializer=lambda message: message.SerializeToString(),
     )
     service = "opentelemetry.proto.collector.logs.v1.LogsService"
-    server = grpc.server(__import__("concurrent.futures").futures.ThreadPoolExecutor(1))
+    server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
     pair = (KEY.read_bytes(), CERTIFICATE.read_bytes())
     credentials = grpc.ssl_server_credentials([pair], CERTIFICATE.read_bytes(), require_client_auth=True)
@@ -355,8 +354,6 @@ print(os.environ.get("GRPC_VERBOSITY"))
 
 @pytest.mark.parametrize("given", [None, "ERROR"])
 def test_grpc_writes_nothing_to_stderr_and_leaves_the_environment_as_it_was(https_port: int, given: str | None) -> None:
-    import os
-
     env = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
     run = subprocess.run(
         [sys.executable, "-c", QUIET, f"https://127.0.0.1:{https_port}"],
@@ -368,8 +365,3 @@ def test_grpc_writes_nothing_to_stderr_and_leaves_the_environment_as_it_was(http
     )
     assert run.stdout == f"{given}\n", run.stderr
     assert given is not None or run.stderr == ""
-
-
-def test_the_test_certificate_is_one() -> None:
-    context = ssl.create_default_context(cafile=str(CERTIFICATE))
-    assert context.cert_store_stats()["x509"] >= 1

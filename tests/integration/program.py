@@ -25,7 +25,7 @@ def environment(endpoint: str = "", protocol: str = "", **more: str) -> dict[str
 
 def run_program(code: str, env: Mapping[str, str], timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
     """Run ``code``; a program that hangs fails the test."""
-    return subprocess.run(  # noqa: S603 - our own code
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
         env=dict(env),
         capture_output=True,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import pytest
 
@@ -12,6 +12,7 @@ from claude_monitoring.receiver import OtlpReceiver
 
 from .program import environment, run_program
 
+FarSide = Callable[[], AbstractContextManager[int]]
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 
 PROGRAM = """
@@ -43,7 +44,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("far_side", [mute, closed_port])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_without_a_collector_result_and_exit_code_stay_and_each_signal_has_one_line(protocol: str, far_side) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_collector_nothing_changes_and_each_signal_has_one_line(protocol: str, far_side: FarSide) -> None:
     with far_side() as port:
         # An attempt may take a minute: only the bound on the exit can end the program within the test's time.
         env = environment(f"http://127.0.0.1:{port}", protocol, OTEL_EXPORTER_OTLP_TIMEOUT="60000")

@@ -28,7 +28,7 @@ def files() -> set[str]:
         paths = distribution("claude-monitoring").files or []
     except PackageNotFoundError:
         return set()
-    return {str(path) for path in paths if path.suffix in {".py", ".typed", ".json", ".yaml"}}
+    return {path.as_posix() for path in paths if path.parts[0] == "claude_monitoring" and path.suffix != ".pyc"}
 
 
 wheel_only = pytest.mark.skipif("claude_monitoring/__init__.py" not in files(), reason="no wheel is installed here")
@@ -57,9 +57,13 @@ def test_the_base_install_asks_for_no_exact_version(installed: Distribution) -> 
 
 
 def test_the_extra_all_has_every_extra(installed: Distribution) -> None:
-    extras = set(installed.metadata.get_all("Provides-Extra") or []) - {"all"}
-    whole = next(line for line in installed.requires or [] if line.startswith("claude-monitoring["))
-    assert set(whole.partition("[")[2].partition("]")[0].split(",")) == extras
+    needs: dict[str, set[str]] = {}
+    for line in installed.requires or []:
+        requirement, _, extra = line.partition("; extra == ")
+        needs.setdefault(extra.strip("'\""), set()).add(requirement)
+    base, everything = needs.pop(""), needs.pop("all")
+    assert base
+    assert everything == set().union(*needs.values())
 
 
 @pytest.mark.skipif(find_spec("rich") is not None, reason="the extra cli is installed here")

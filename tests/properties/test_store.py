@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -65,7 +66,7 @@ def test_deltas_of_any_split_add_up_to_the_total_although_exports_fail(steps: li
             received.append((point.start_time_unix_nano, point.time_unix_nano, point.value))
     assert sum(value for _, _, value in received) == truth
     # Intervals follow one another without overlap, as a receiver needs it to add them up.
-    assert all(before[1] <= after[0] for before, after in zip(received, received[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(received))
     assert all(start <= end for start, end, _ in received)
 
 
@@ -78,7 +79,7 @@ def test_a_histogram_holds_every_value_in_the_bucket_that_it_belongs_to(values: 
         series.record(value)
     cell = series.read()
     edges = (-math.inf, *DURATION_BOUNDS_S, math.inf)
-    expected = [sum(low < v <= high for v in values) for low, high in zip(edges, edges[1:], strict=False)]
+    expected = [sum(low < v <= high for v in values) for low, high in pairwise(edges)]
     assert cell.buckets == expected  # upper bounds are inclusive (specification: metrics/data-model.md)
     assert cell.sum == pytest.approx(math.fsum(values))
     assert (cell.min, cell.max) == (min(values), max(values))

@@ -1,4 +1,4 @@
-"""What a lane does with the outcome of an attempt: nothing is lost that memory's bound can hold, every loss is counted."""
+"""What a lane does with the outcome of an attempt: what memory can hold is kept, every loss is counted."""
 
 from __future__ import annotations
 
@@ -189,7 +189,8 @@ def test_metrics_that_were_not_taken_are_in_the_next_interval() -> None:
     for amount in (1, 2, 4):
         series.add(amount)
         lane.attempt(1)
-    values = [batch.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0].value for batch in exporter.batches]
+    metrics = [batch.resource_metrics[0].scope_metrics[0].metrics[0] for batch in exporter.batches]
+    values = [metric.data.data_points[0].value for metric in metrics]
     assert values == [1, 2, 6]  # the second was refused, so its 2 came again with the third's 4
 
 
