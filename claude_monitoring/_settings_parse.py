@@ -218,7 +218,9 @@ def _resource(text: str) -> Pairs:
         else:
             bad.append(repr(redact(entry.strip())[:40]))
     if bad:
-        raise PartlyUsableError(f"no key or no '=' in {', '.join(bad[:3])}; accepted is key=value,key=value", tuple(found.items()))
+        raise PartlyUsableError(
+            f"no key or no '=' in {', '.join(bad[:3])}; accepted is key=value,key=value", tuple(found.items())
+        )
     return tuple(found.items())
 
 

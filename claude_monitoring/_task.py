@@ -79,7 +79,7 @@ class TaskSpec:
     def __init__(self, monitor: MonitorCore, name: str | None, task_type: str, complexity: float) -> None:
         self.monitor = monitor
         self.name = str(name or "task")
-        self.task_type = task_type if task_type.__class__ is str else str(plain(task_type or "general"))
+        self.task_type = task_type if task_type.__class__ is str and task_type else str(plain(task_type or "general"))
         self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
 
 
@@ -110,7 +110,7 @@ class Task(Scope):
 
     def __init__(self, spec: TaskSpec) -> None:
         self._spec = spec
-        self.monitor = monitor = spec.monitor
+        self.monitor = spec.monitor
         outer = current_frame()
         self.parent: Task | None
         self._session: Session | None
@@ -118,7 +118,7 @@ class Task(Scope):
             self.parent = self._session = None
         else:
             self.parent = outer.task
-            self._session = outer.session if outer.monitor is monitor else None
+            self._session = outer.session
         self.span = None
         self._token = None
         self.status = ""
@@ -128,7 +128,7 @@ class Task(Scope):
 
     @property
     def session(self) -> Session | None:
-        """The explicit session around it, or ``None``."""
+        """The explicit session around it, or ``None``; it may be another monitor's."""
         return self._session
 
     @property

@@ -45,6 +45,9 @@ class TaskRecorder(UsageRecorder):
     def _span_attributes(self, session: Session | None) -> dict[str, AttributeValue]:
         raise NotImplementedError
 
+    def _root(self) -> object:
+        raise NotImplementedError
+
     def _task_meters(self, task_type: str) -> TaskMeters | None:
         found = self._meters.get(task_type)
         if found is not None:
@@ -82,7 +85,10 @@ class TaskRecorder(UsageRecorder):
             self._add("claude.agent.quality_score", task.quality)
 
     def _task_span_attributes(self, task: Task) -> dict[str, AttributeValue]:
-        attributes = self._span_attributes(task.session)
+        session = task.session
+        if session is not None and session.monitor._root() is not self._root():
+            session = None
+        attributes = self._span_attributes(session)
         attributes["task.type"] = task.task_type
         if task.complexity:
             attributes["task.complexity"] = task.complexity

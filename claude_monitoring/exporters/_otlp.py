@@ -10,9 +10,9 @@ from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
 
-from claude_monitoring._settings import OtlpSettings
 from google.protobuf.message import Message
 
+from claude_monitoring._settings import OtlpSettings
 from claude_monitoring._version import __version__
 from claude_monitoring.exporters import encoding
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, Temporality

@@ -107,10 +107,13 @@ class OtlpHttpExporter(OtlpExporter):
             return message
         try:
             if kind == _JSON:
-                return json_format.Parse(answer, message, ignore_unknown_fields=True)
+                tree = json.loads(answer)
+                return (
+                    json_format.ParseDict(tree, message, ignore_unknown_fields=True) if isinstance(tree, dict) else None
+                )
             if kind == _PROTOBUF:
                 return type(message).FromString(answer)
-        except (DecodeError, json_format.ParseError, UnicodeDecodeError):
+        except (DecodeError, json_format.ParseError, ValueError):
             pass
         return None
 

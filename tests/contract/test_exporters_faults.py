@@ -261,13 +261,23 @@ def test_a_tls_alert_as_the_answer_is_recognised() -> None:
 
 def test_a_handshake_that_breaks_off_names_what_it_may_be() -> None:
     def handle(connection: socket.socket) -> None:
-        connection.recv(100)
+        connection.recv(65536)
+
+    with serving(handle) as port:
+        ok, retryable, error = outcome("http/protobuf", f"https://127.0.0.1:{port}")
+    assert (ok, retryable) == (False, True)
+    assert "TLS with 127.0.0.1" in error
+    assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in error
+
+
+def test_a_reset_connection_under_https_points_at_tls() -> None:
+    def handle(connection: socket.socket) -> None:
+        connection.recv(1)  # closing with unread data resets
 
     with serving(handle) as port:
         ok, retryable, error = outcome("http/protobuf", f"https://127.0.0.1:{port}")
     assert (ok, retryable) == (False, True)
     assert "TLS" in error
-    assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in error
 
 
 @EACH_PROTOCOL

@@ -429,7 +429,7 @@ def test_many_data_points_are_cut_into_requests_and_add_up(receiver: OtlpReceive
     with exporter_for("grpc", receiver.endpoint("grpc"), "metrics") as exporter:
         exporter.max_request_bytes = 4_000
         assert send(exporter, batch).ok
-    assert len(receiver.requests) > 4
+    assert len(receiver.requests) >= 4
     assert (receiver.total("a"), receiver.total("b"), receiver.total("c")) == (200, 100, 5)
     assert len(receiver.metrics) == 301
 

@@ -99,7 +99,8 @@ def test_interval_s_is_that_of_metrics_and_a_limit_for_the_others() -> None:
 def test_native_values_are_taken_as_they_are() -> None:
     given: dict[str, Any] = {
         "metrics_exporters": ["console", "otlp"], "prometheus_port": 0, "max_series": 7, "shutdown_timeout_s": 0,
-        "timeout_s": math.inf, "include_version": True, "user_id": "me", "terminal_type": "cron", "temporality": "delta",
+        "timeout_s": math.inf, "include_version": True, "user_id": "me", "terminal_type": "cron",
+        "temporality": "delta",
         "service_name": "books", "resource_attributes": {"team": "a", "level": 3}, "headers": {"X-A": "1"},
     }  # fmt: skip
     settings = Settings.load({}, **given)
@@ -245,7 +246,9 @@ def test_a_valid_protocol_of_its_own_saves_a_signal_from_a_bad_general_one() -> 
     settings = load(PROTOCOL="http", TRACES_PROTOCOL="grpc")
     assert settings.traces_exporters == ("otlp",)
     assert settings.metrics_exporters == settings.logs_exporters == ()
-    assert settings.problems[0].endswith("(did you mean 'http/protobuf'?); turned off: metrics over OTLP, logs over OTLP")
+    assert settings.problems[0].endswith(
+        "(did you mean 'http/protobuf'?); turned off: metrics over OTLP, logs over OTLP"
+    )
 
 
 def test_a_bad_value_that_nothing_needs_is_still_said() -> None:
@@ -254,7 +257,9 @@ def test_a_bad_value_that_nothing_needs_is_still_said() -> None:
     assert settings.problems[0].endswith("nothing uses it now")
 
 
-@pytest.mark.parametrize(("text", "hint_text"), [("10s", "write 10000"), ("1.5 min", "write 90000"), ("50ms", "write 50")])
+@pytest.mark.parametrize(
+    ("text", "hint_text"), [("10s", "write 10000"), ("1.5 min", "write 90000"), ("50ms", "write 50")]
+)
 def test_a_time_with_a_unit_is_answered_with_the_number_to_write(text: str, hint_text: str) -> None:
     assert hint_text in load(TIMEOUT=text).problems[0]
 
@@ -277,7 +282,9 @@ def test_a_time_with_a_unit_is_answered_with_the_number_to_write(text: str, hint
         ("k=1,K=2", (("k", "2"),)),
     ],
 )
-def test_headers_are_read_as_specified_and_as_people_write_them(text: str, headers: tuple[tuple[str, str], ...]) -> None:
+def test_headers_are_read_as_specified_and_as_people_write_them(
+    text: str, headers: tuple[tuple[str, str], ...]
+) -> None:
     settings = load(HEADERS=text)
     assert settings.problems == ()
     assert settings.logs_otlp.headers == headers
@@ -342,7 +349,8 @@ def test_a_user_in_the_url_becomes_a_basic_authorization_header() -> None:
 
 @pytest.mark.parametrize("have", ["CLIENT_KEY", "CLIENT_CERTIFICATE"])
 def test_a_client_key_and_certificate_need_each_other(have: str) -> None:
-    settings = load(**{have: __file__, "LOGS_CLIENT_KEY": __file__, "LOGS_CLIENT_CERTIFICATE": __file__})
+    names = (have, "LOGS_CLIENT_KEY", "LOGS_CLIENT_CERTIFICATE")
+    settings = Settings.load(OTLP_ON | {f"{PREFIX}{name}": __file__ for name in names})
     assert settings.logs_exporters == ("otlp",)
     assert settings.metrics_exporters == settings.traces_exporters == ()
     assert len(settings.problems) == 1
@@ -413,9 +421,21 @@ def test_terminal_type_prefers_the_program_then_tmux_then_term() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, "", "[]", "{", '{"userID": 5}', '{"userID": "ABC"}', json.dumps({"userID": "A" * 64}), "[" * 100_000, "\x00"],
+    [
+        None,
+        "",
+        "[]",
+        "{",
+        '{"userID": 5}',
+        '{"userID": "ABC"}',
+        json.dumps({"userID": "A" * 64}),
+        "[" * 100_000,
+        "\x00",
+    ],
 )
-def test_without_claude_codes_user_id_a_stable_one_is_made_and_nothing_written(tmp_path: Path, content: str | None) -> None:
+def test_without_claude_codes_user_id_a_stable_one_is_made_and_nothing_written(
+    tmp_path: Path, content: str | None
+) -> None:
     file = tmp_path / ".claude.json"
     if content is not None:
         file.write_text(content)

@@ -15,13 +15,17 @@ from claude_monitoring._settings_url import parse_endpoint, redact_url
 NAMES = [row.name for row in ENV if row.name not in {"CLAUDE_MONITORING_STRICT", "HOME", "USERPROFILE"}]
 HEADER_NAMES = [name for name in NAMES if name.endswith("HEADERS")]
 WORDS = st.sampled_from(
-    ["otlp", "prometheus", "none", "grpc", "http/json", "http://h:1", "h:2", "https://[::1]", "a=b", "1", "0", "-1", "1e3",
-     "true", "off", "delta", "gzip", "10s", "%zz", "%ff", ",", "=", ":", "@", "?", "/", " ", "\n", "\x00", "\udcff", "9" * 400]
+    ["otlp", "prometheus", "none", "grpc", "http/json", "http://h:1", "h:2", "https://[::1]", "a=b", "1", "0", "-1",
+     "1e3", "true", "off", "delta", "gzip", "10s", "%zz", "%ff", ",", "=", ":", "@", "?", "/", " ",
+     "\n", "\x00", "\udcff", "9" * 400]
 )  # fmt: skip
-TEXTS = st.one_of(st.text(max_size=40), st.lists(WORDS, max_size=5).map("".join), st.lists(WORDS, max_size=5).map(",".join))
+TEXTS = st.one_of(
+    st.text(max_size=40), st.lists(WORDS, max_size=5).map("".join), st.lists(WORDS, max_size=5).map(",".join)
+)
 ENVIRONMENTS = st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=12)
+FIELDS = {row.field for row in ENV} - {"strict", "home"} | {"interval_s", "export_to_grafana", "user_id"}
 ARGUMENTS = st.dictionaries(
-    st.sampled_from(sorted({row.field for row in ENV} - {"strict", "home"} | {"interval_s", "export_to_grafana", "user_id"})),
+    st.sampled_from(sorted(FIELDS)),
     st.one_of(TEXTS, st.none(), st.booleans(), st.integers(), st.floats(), st.lists(st.text()), st.binary(max_size=3)),
     max_size=6,
 )  # fmt: skip
@@ -48,18 +52,25 @@ def test_each_problem_is_one_line_that_begins_with_a_variable_that_is_set(enviro
 
 @given(st.sampled_from(HEADER_NAMES), st.lists(st.sampled_from(["k=", "k:", "b a d=", "", "%0a=", "k=%0d"])), TEXTS)
 def test_no_header_value_is_in_a_problem_or_a_repr(name: str, prefixes: list[str], noise: str) -> None:
+    noise = noise.replace(",", "")  # else HUSH may become a name, and names are shown
     text = ",".join([*(f"{prefix}HUSH" for prefix in prefixes), f"k={noise}HUSH{noise}"])
     settings = Settings.load({name: text, "OTEL_METRICS_EXPORTER": "otlp"})
     assert "HUSH" not in "".join(settings.problems).upper()
     assert "HUSH" not in repr(settings).upper()
 
 
-@given(st.text(st.characters(exclude_characters="@"), max_size=20), st.text(max_size=20), st.sampled_from(["h:1", "h:port"]))
+@given(
+    st.text(st.characters(exclude_characters="@"), max_size=20),
+    st.text(max_size=20),
+    st.sampled_from(["h:1", "h:port"]),
+)
 def test_no_password_of_a_url_is_shown(user: str, password: str, host: str) -> None:
     for scheme in ("http://", "https://", "", "ftp://"):
         shown = redact_url(f"{scheme}{user}HUSH{password}HUSH@{host}")
         assert "HUSH" not in shown
-        line = "".join(Settings.load({"OTEL_EXPORTER_OTLP_ENDPOINT": f"{scheme}{user}HUSH{password}HUSH@{host}"}).problems)
+        line = "".join(
+            Settings.load({"OTEL_EXPORTER_OTLP_ENDPOINT": f"{scheme}{user}HUSH{password}HUSH@{host}"}).problems
+        )
         assert "HUSH" not in line
 
 

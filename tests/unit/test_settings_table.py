@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from claude_monitoring._settings import Settings
-from claude_monitoring._settings_table import ENV, IGNORED, SIGNALS
+from claude_monitoring._settings_table import ENV, IGNORED, SIGNALS, render_markdown
 from claude_monitoring.errors import ConfigurationError
 
 ALL_ON = {
@@ -116,7 +116,9 @@ def context_of(name: str, file: str) -> dict[str, str]:
         return {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}
     if "CLIENT" not in name:
         return {}
-    other = name.replace("CLIENT_CERTIFICATE", "?").replace("CLIENT_KEY", "CLIENT_CERTIFICATE").replace("?", "CLIENT_KEY")
+    other = (
+        name.replace("CLIENT_CERTIFICATE", "?").replace("CLIENT_KEY", "CLIENT_CERTIFICATE").replace("?", "CLIENT_KEY")
+    )
     if name.startswith("CLAUDE"):
         other = {"CLAUDE_CODE_CLIENT_CERT": "CLAUDE_CODE_CLIENT_KEY"}.get(name, "CLAUDE_CODE_CLIENT_CERT")
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector", other: file}
@@ -143,6 +145,15 @@ def exporters_of(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def filled(value: Any, places: dict[str, str]) -> Any:
     return value.format(**places) if isinstance(value, str) and "{" in value else value
+
+
+def test_the_reference_page_has_a_row_for_each_variable_and_says_what_the_table_says() -> None:
+    text = render_markdown()
+    for row in ENV:
+        assert f"| `{row.name}` | {row.kind.label} | " in text
+    assert all(f"| `{name}` | " in text for name, _ in IGNORED)
+    page = Path(__file__).parents[2] / "docs" / "reference" / "environment.md"
+    assert page.read_text(encoding="utf-8") == text, "run: python docs/render_reference.py"
 
 
 def test_every_variable_of_the_table_has_a_case() -> None:
