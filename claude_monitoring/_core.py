@@ -19,13 +19,13 @@ from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
 from claude_monitoring._store import SumSeries
 from claude_monitoring._tasks import TaskMeters, TaskRecorder
-from claude_monitoring._tracing import tracer_for
+from claude_monitoring._tracing import Tracing, tracing_for
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from claude_monitoring.exporters.custom import CustomExporter
 
@@ -67,7 +67,8 @@ class MonitorCore(TaskRecorder):
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
         self._meters: dict[str, TaskMeters] = {}
-        self._tracer_found: Tracer | None = None
+        self._on_spans: dict[tuple[str, str], dict[str, AttributeValue]] = {}
+        self._tracing: Tracing | None = None
         self._wants_spans = self._on
         self._sequence = count()
         self._forget()
@@ -76,7 +77,7 @@ class MonitorCore(TaskRecorder):
 
     def _say_settings(self) -> None:
         for problem in self._settings.problems:
-            warn_once(("setting", problem), f"claude_monitoring: {problem}")
+            warn_once(("setting", problem), f"claude_monitoring: {problem}", level=30 if self._on else 10)
         given = self._exporters or self._tracer_provider or self._meter_provider or self._logger_provider
         line = "" if given else hint(self._settings)
         if line:
@@ -122,11 +123,8 @@ class MonitorCore(TaskRecorder):
         self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
         with Sealed():
-            self._tracer_found = tracer_for(pipeline, self._tracer_provider)
-        self._wants_spans = self._tracer_found is not None
-
-    def _tracer(self) -> Tracer | None:
-        return self._tracer_found
+            self._tracing = tracing_for(pipeline, self._tracer_provider)
+        self._wants_spans = self._tracing is not None
 
     @property
     def session_id(self) -> str:
@@ -168,9 +166,20 @@ class MonitorCore(TaskRecorder):
             found = self._standard[session_id] = normalise(attributes)
         return found
 
-    def _span_attributes(self, session: Session | None) -> dict[str, AttributeValue]:
+    def _span_attributes(self, session: Session | None, task_type: str = "") -> dict[str, AttributeValue]:
+        """The standard attributes, the sprint and, for a task, its type; kept, since every span wants them."""
         session_id = session.session_id if session is not None else self.session_id
-        return {**dict(self._standard_attributes(session_id)), **dict(self._framework_base)}
+        found = self._on_spans.get((session_id, task_type))
+        if found is None:
+            found = dict(self._standard_attributes(session_id))
+            if self.sprint is not None:
+                found["sprint"] = self.sprint
+            if task_type:
+                found["task.type"] = task_type
+            if len(self._on_spans) >= _MAX_CACHED:
+                self._on_spans.clear()
+            self._on_spans[session_id, task_type] = found
+        return found
 
     def _session_started(self, session: Session) -> None:
         if not self._live():

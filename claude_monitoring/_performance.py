@@ -81,7 +81,7 @@ class PerformanceScope(Task):
         monitor = self._spec.monitor
         if monitor._live():
             if monitor._wants_spans:
-                self._open_span(self.name, monitor._task_span_attributes(self))
+                self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
             self._started = time.perf_counter()
 
     def _end(self, exc: BaseException | None, result: object) -> None:

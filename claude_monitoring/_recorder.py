@@ -59,6 +59,7 @@ class Recorder:
         self._gauges: dict[str, dict[Any, GaugeSeries]] = {}
         self._histograms: dict[str, dict[Any, HistogramSeries]] = {}
         self._cached = 0
+        self._resolved: dict[tuple[Kind | None, str], Instrument] = {}
 
     def _live(self) -> bool:
         """Whether recording is wanted now; starts what has to be started. Counts what comes after ``close``."""
@@ -124,7 +125,7 @@ class Recorder:
             if not self._live():
                 return None
             amount = number(value)
-            instrument = self._registry.resolve(name, kind)
+            instrument = self._resolved.get((kind, name)) or self._resolve(kind, name)
             if amount < 0 and instrument.spec.kind in {"counter", "histogram"}:
                 raise ValueError(f"a {instrument.spec.kind} takes no negative amount, got {amount}")
             series = self._find(instrument, name, labels)
@@ -137,18 +138,26 @@ class Recorder:
             return None if instrument.is_overflow(series) or instrument.spec.base == "native" else series
         return None
 
+    def _resolve(self, kind: Kind | None, name: str) -> Instrument:
+        instrument = self._registry.resolve(name, kind)
+        if len(self._resolved) < _MAX_CACHED:
+            self._resolved[kind, name] = instrument
+        return instrument
+
     def _find(self, instrument: Instrument, name: str, labels: Labels | None) -> Series:
         if labels is not None and not isinstance(labels, Mapping):
             raise TypeError(f"labels are a mapping of keys to values, got {type(labels).__name__}")
         series = instrument.series(self._base(instrument.spec), normalise(labels) if labels else ())
         if instrument.is_overflow(series):
+            if not instrument.overflowed:
+                warn_once(
+                    ("overflow", instrument.spec.name),
+                    f"claude_monitoring: {instrument.spec.name} has reached its bound of series; what is new goes to "
+                    f"one series with otel.metric.overflow=true: sums stay right, labels are lost. "
+                    f"Latest labels: {str(dict(labels or {}))[:200]}",
+                )
+            instrument.overflowed += 1
             self._health.overflowed += 1
-            warn_once(
-                ("overflow", instrument.spec.name),
-                f"claude_monitoring: {instrument.spec.name} has reached its bound of series; what is new goes to "
-                f"one series with otel.metric.overflow=true: sums stay right, labels are lost. "
-                f"Latest labels: {str(dict(labels or {}))[:200]}",
-            )
         elif instrument.spec.base != "native":  # a native series depends on the session, so its name is not enough
             self._remember(name, labels, series)
         return series
@@ -165,7 +174,7 @@ class Recorder:
             if isinstance(series, GaugeSeries)
             else self._histograms,
         )
-        table.setdefault(name, {})[tuple(labels.items()) if labels else ()] = series
+        table.setdefault(name, {})[_key(labels, series.own) if labels else ()] = series
         self._cached += 1
 
     def _forget(self) -> None:
@@ -173,6 +182,7 @@ class Recorder:
         self._counters.clear()
         self._gauges.clear()
         self._histograms.clear()
+        self._resolved.clear()
         self._cached = 0
 
     def _refuse(self, name: object, exc: TypeError | ValueError) -> None:
@@ -193,6 +203,13 @@ class Recorder:
     def _internal(self, exc: Exception) -> None:
         self._health.drop(DropReason.INTERNAL_ERROR)
         report_internal_error(exc)
+
+
+def _key(labels: Mapping[str, object], own: Pairs) -> Pairs:
+    """The labels as the fast path's key, made of the pairs that the series holds already where they are the same."""
+    held: dict[object, object] = {pair: pair for pair in own}
+    key = tuple(held.get(pair, pair) for pair in labels.items())
+    return own if key == own else cast("Pairs", key)
 
 
 def write(series: Series, value: float) -> None:

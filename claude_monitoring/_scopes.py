@@ -68,17 +68,17 @@ class Scope:
     def resume(self) -> None:
         """Become current in this context."""
         self._token = enter(self)
-        if self.span is not None:
-            with Sealed():
-                self._attach()
+        if self.span is not None and (tracing := self.monitor._tracing) is not None:
+            self._otel_token = tracing.attach(self._otel_context)
 
     def suspend(self) -> None:
         """Undo the latest ``resume``."""
         token, self._token = self._token, None
         here = token is not None and leave(token)  # an interrupt may have come before the resume
-        if self.span is not None:
-            with Sealed():
-                self._detach(here=here)
+        # Elsewhere there is nothing to undo, and OpenTelemetry would log a traceback.
+        if self.span is not None and here and (tracing := self.monitor._tracing) is not None:
+            self._otel_context = tracing.current()  # a generator's body may have opened spans of its own
+            tracing.detach(self._otel_token)
 
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         """End, once."""
@@ -94,24 +94,10 @@ class Scope:
         raise NotImplementedError
 
     def _open_span(self, name: str, attributes: dict[str, AttributeValue]) -> None:
-        tracer = self.monitor._tracer()
-        if tracer is not None:
-            from opentelemetry.trace import set_span_in_context
-
-            self.span = tracer.start_span(name, attributes=attributes)
-            self._otel_context = set_span_in_context(self.span)
-
-    def _attach(self) -> None:
-        from opentelemetry.context import attach
-
-        self._otel_token = attach(self._otel_context)
-
-    def _detach(self, *, here: bool) -> None:
-        from opentelemetry.context import detach, get_current
-
-        if here:  # elsewhere there is nothing to undo, and OpenTelemetry would log a traceback
-            self._otel_context = get_current()  # a generator's body may have opened spans of its own
-            detach(self._otel_token)
+        tracing = self.monitor._tracing
+        if tracing is not None:
+            self.span = tracing.tracer.start_span(name, attributes=attributes)
+            self._otel_context = tracing.in_context(self.span)
 
     def _close_span(self, exc: BaseException | None, status: str) -> None:
         span = self.span

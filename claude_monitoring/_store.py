@@ -188,11 +188,12 @@ class HistogramSeries(Series):
 class Instrument:
     """One metric of a store with its series, bounded in number."""
 
-    __slots__ = ("_limit", "_lock", "_overflow", "by_identity", "spec")
+    __slots__ = ("_limit", "_lock", "_overflow", "by_identity", "overflowed", "spec")
 
     def __init__(self, spec: MetricSpec, limit: int, lock: threading.RLock) -> None:
         self.spec = spec
         self.by_identity: dict[object, Series] = {}
+        self.overflowed = 0
         self._limit = limit
         self._lock = lock
         self._overflow: Series | None = None

@@ -188,7 +188,7 @@ class Task(Scope):
         else:
             active.add(1)
         if monitor._wants_spans:
-            self._open_span(self.name, monitor._task_span_attributes(self))
+            self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
         self._started = perf_counter()
 
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both

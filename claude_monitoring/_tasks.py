@@ -42,7 +42,7 @@ class TaskRecorder(UsageRecorder):
     _framework_base: Pairs
     _meters: dict[str, TaskMeters]
 
-    def _span_attributes(self, session: Session | None) -> dict[str, AttributeValue]:
+    def _span_attributes(self, session: Session | None, task_type: str = "") -> dict[str, AttributeValue]:
         raise NotImplementedError
 
     def _root(self) -> object:
@@ -84,19 +84,12 @@ class TaskRecorder(UsageRecorder):
         if task.quality is not None:
             self._add("claude.agent.quality_score", task.quality)
 
-    def _task_span_attributes(self, task: Task) -> dict[str, AttributeValue]:
-        session = task.session
-        if session is not None and session.monitor._root() is not self._root():
-            session = None
-        attributes = self._span_attributes(session)
-        attributes["task.type"] = task.task_type
-        if task.complexity:
-            attributes["task.complexity"] = task.complexity
-        return attributes
-
     def _describe_task(self, task: Task) -> None:
         if task.span is not None:
-            task.span.set_attribute("task.status", task.status)
+            if task.complexity:
+                task.span.set_attribute("task.complexity", task.complexity)
+            if task.status != "ok":
+                task.span.set_attribute("task.status", task.status)
             for key in ("input_tokens", "output_tokens", "tool_calls", "cost_usd"):
                 value = getattr(task, key)
                 if value:

@@ -13,19 +13,33 @@ from claude_monitoring._version import __version__
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
-__all__ = ["tracer_for"]
+__all__ = ["Tracing", "tracing_for"]
 
 _providers: weakref.WeakKeyDictionary[Pipeline, TracerProvider] = weakref.WeakKeyDictionary()
 
 
-def tracer_for(pipeline: Pipeline, given: TracerProvider | None) -> Tracer | None:
+class Tracing:
+    """A tracer, with what scopes need of OpenTelemetry's API, which is imported where there is a tracer alone."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        from opentelemetry.context import attach, detach, get_current
+        from opentelemetry.trace import set_span_in_context
+
+        self.tracer = tracer
+        self.in_context = set_span_in_context
+        self.attach = attach
+        self.detach = detach
+        self.current = get_current
+
+
+def tracing_for(pipeline: Pipeline, given: TracerProvider | None) -> Tracing | None:
     """The tracer to use, ``None`` where spans are not wanted.
 
     The order: the provider that the monitor was given; the global one, if the host has set it; one of ours that
     feeds the pipeline, if an exporter for traces is configured. Globals are never set by us.
     """
     provider = given or _host_provider() or (_own_provider(pipeline) if pipeline.wants_spans else None)
-    return provider.get_tracer(FRAMEWORK_SCOPE, __version__) if provider is not None else None
+    return Tracing(provider.get_tracer(FRAMEWORK_SCOPE, __version__)) if provider is not None else None
 
 
 def _host_provider() -> TracerProvider | None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 from claude_monitoring import _sealed
+
+if find_spec("hypothesis") is not None:  # the packaging environment goes without
+    from hypothesis import settings
+
+    # Machines differ in speed, so no example has a deadline; CI repeats the same examples.
+    settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)
+    settings.load_profile("untimed")
 
 FOREIGN = ("ANTHROPIC_", "CLAUDE_", "CLAUDECODE", "GRPC_", "OTEL_")
 

@@ -226,10 +226,10 @@ def _credentials(endpoint: str) -> dict[str, str]:
 
 def _read(response: Any, deadline: float) -> bytes:
     """The body, within ``deadline``; one that goes on for ever is cut off and counts as no answer."""
-    # read1 returns with what has come, so a body that drips in can't stretch the deadline (urllib3 1 lacks it).
-    read = getattr(response, "read1", response.read)
-    answer = b""
-    while chunk := read(4096):
+    # A body that drips in must not stretch the deadline: read1 returns with what has come. urllib3 2.0 lacks it.
+    has_read1 = hasattr(response, "read1")
+    answer = bytearray()
+    while chunk := response.read1(4096) if has_read1 else response.read(1):
         answer += chunk
         if len(answer) > _MAX_ANSWER_BYTES:
             if response.status < http.HTTPStatus.MULTIPLE_CHOICES:
@@ -238,7 +238,7 @@ def _read(response: Any, deadline: float) -> bytes:
             break
         if time.monotonic() > deadline:
             raise TimeoutError
-    return answer[:_MAX_ANSWER_BYTES]
+    return bytes(answer[:_MAX_ANSWER_BYTES])
 
 
 def _words(kind: str, answer: bytes) -> str:

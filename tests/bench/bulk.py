@@ -163,7 +163,7 @@ def growth_per_call(calls: int) -> float:
         monitor.increment("bench_explosion", 1, labels)
     gc.collect()
     tracemalloc.start()
-    for labels in map(lambda _: new_labels(1)[0], range(calls)):  # one at a time: a list would be memory too
+    for labels in (new_labels(1)[0] for _ in range(calls)):  # one at a time: a list would be memory too
         monitor.increment("bench_explosion", 1, labels)
     del labels
     gc.collect()

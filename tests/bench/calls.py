@@ -12,13 +12,13 @@ from typing import Any
 
 import prometheus_client
 import wrapt
+from harness import Effort, Reading, Sample, Side
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from claude_monitoring import AgentMonitor, track_task
-from harness import Effort, Reading, Sample, Side
 
 __all__ = ["LABELS", "opentelemetry", "ours", "ours_off", "prometheus", "spans", "statement", "wrapped"]
 
@@ -148,9 +148,8 @@ def opentelemetry() -> Iterator[Names]:
 
 
 class _NoExporter(SpanExporter):
-    def export(self, spans: object) -> SpanExportResult:  # noqa: ARG002 - the base class's signature
+    def export(self, spans: object) -> SpanExportResult:
         return SpanExportResult.SUCCESS
-
 
 
 @contextmanager
@@ -169,7 +168,7 @@ def wrapped() -> Iterator[Names]:
     """What any decorator made with wrapt costs."""
 
     @wrapt.decorator
-    def empty(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG001 - wrapt's signature
+    def empty(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     yield {"task": empty(_nothing)}

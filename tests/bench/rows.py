@@ -151,4 +151,13 @@ ROWS = (
         unit="share",
         repeats="once",
     ),
+    Row(
+        id="fork-first-use",
+        what="the same, during the very first use",
+        other="no child hangs",
+        ours=forks("ours", first_use=True),
+        limit=0.0,
+        unit="share",
+        repeats="once",
+    ),
 )

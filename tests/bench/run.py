@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import report
@@ -80,11 +80,11 @@ def _machine() -> dict[str, object]:
     """Where the figures come from."""
     facts: dict[str, object] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     try:
-        from pyperf import Run
+        pyperf = import_module("pyperf")
     except ImportError:  # the table can be made without it
         facts["cpu_count"] = os.cpu_count()
     else:
-        known = Run([1.0], collect_metadata=True).get_metadata()
+        known = pyperf.Run([1.0], collect_metadata=True).get_metadata()
         facts |= {key: known[key] for key in _FACTS if key in known}
     for name in _VERSIONS:
         try:

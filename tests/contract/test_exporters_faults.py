@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -33,7 +34,7 @@ EACH_PROTOCOL = pytest.mark.parametrize("protocol", PROTOCOLS)
 EACH_HTTP = pytest.mark.parametrize("protocol", PROTOCOLS[1:])
 
 
-def outcome(protocol: str, endpoint: str, timeout_s: float = 5.0, **more: object) -> tuple[bool, bool, str]:
+def outcome(protocol: str, endpoint: str, timeout_s: float = 5.0, **more: Any) -> tuple[bool, bool, str]:
     with exporter_for(protocol, endpoint, **more) as exporter:
         result = exporter.export(events(), RESOURCE, timeout_s)
     return result.ok, result.retryable, result.error
@@ -211,10 +212,14 @@ def test_a_known_certificate_is_accepted(protocol: str, https_port: int) -> None
 
 
 def test_grpc_over_tls_delivers_with_a_client_certificate() -> None:
-    seen: list[object] = []
-    handler = grpc.unary_unary_rpc_method_handler(
-        lambda request, context: (seen.append(context.auth_context()), RESPONSES["logs"]())[1],
-        response_serializer=lambda message: message.SerializeToString(),
+    seen: list[Any] = []
+
+    def receive(request: bytes, context: Any) -> Any:
+        seen.append(context.auth_context())
+        return RESPONSES["logs"]()
+
+    handler = grpc.unary_unary_rpc_method_handler(  # type: ignore[var-annotated]
+        receive, response_serializer=lambda message: message.SerializeToString()
     )
     service = "opentelemetry.proto.collector.logs.v1.LogsService"
     server = grpc.server(ThreadPoolExecutor(1))

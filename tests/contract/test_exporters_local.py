@@ -129,7 +129,7 @@ class Keeping(CustomExporter):
         self.fail_on = fail_on
 
     def export_metric(self, metric: Metric) -> None:
-        if metric.name == self.fail_on or self.fail_on == "*":
+        if self.fail_on in {metric.name, "*"}:
             raise LookupError("no table " + metric.name)
         self.seen.append(metric)
 
@@ -143,7 +143,8 @@ def test_a_custom_exporter_is_given_every_data_point() -> None:
     assert adapter.export(one_of_each(), RESOURCE, 1.0).ok
     first, *_, last = custom.seen
     assert (adapter.name, adapter.temporality, len(custom.seen)) == ("Keeping", "cumulative", 5)
-    assert first == Metric("claude.tasks", 3.0, pytest.approx(NOW / 1e9), {"agent": "a", "status": "ok"}, "", "counter")
+    assert first == Metric("claude.tasks", 3.0, first.timestamp, {"agent": "a", "status": "ok"}, "", "counter")
+    assert first.timestamp == pytest.approx(NOW / 1e9)
     assert (last.kind, last.value, last.count, last.unit) == ("histogram", 4.5, 3, "s")
     assert (last.bucket_counts, last.bounds) == ((1, 0, 2), (0.5, 1.0))
 
