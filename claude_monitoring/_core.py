@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MonitorCore", "monitors", "override", "redirected"]
 
 _MAX_CACHED = 1_000
+_first_use = threading.RLock()
 
 monitors: weakref.WeakSet[MonitorCore] = weakref.WeakSet()
 """Every monitor of this process."""
@@ -63,6 +65,7 @@ class MonitorCore(TaskRecorder):
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
+        self._ready = False
         self._pipeline: _pipeline.Pipeline | None = None
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
@@ -100,9 +103,12 @@ class MonitorCore(TaskRecorder):
     def _live(self) -> bool:
         if not self._on:
             return self._recording()
-        if self._pipeline is None:
-            self._connect()
-        return True
+        if not self._ready:
+            with _first_use:  # many threads may be the first; the session begins once
+                if self._pipeline is None and self._on:
+                    self._connect()
+                    self._ready = True
+        return self._on
 
     def _connect(self) -> None:
         """Take a pipeline and begin the implicit session; once, and again in a forked child."""
@@ -119,20 +125,26 @@ class MonitorCore(TaskRecorder):
         pipeline.start()
 
     def _use(self, pipeline: _pipeline.Pipeline) -> None:
-        self._pipeline = pipeline
         self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
         with Sealed():
             self._tracing = tracing_for(pipeline, self._tracer_provider)
         self._wants_spans = self._tracing is not None
+        self._pipeline = pipeline
 
     @property
     def session_id(self) -> str:
         """The id of the session that recording here and now belongs to; empty before the first use."""
         frame = current_frame()
-        if frame is not None and frame.session is not None and frame.session.monitor._root() is self._root():
-            return frame.session.session_id
-        return self._session.session_id if self._session is not None else ""
+        session = self._own_session(frame.session if frame is not None else None)
+        return session.session_id if session is not None else ""
+
+    def _own_session(self, nearest: Session | None) -> Session | None:
+        """The innermost explicit session of this monitor or its family, from ``nearest`` outwards, else its own."""
+        root = self._root()
+        while nearest is not None and nearest.monitor._root() is not root:
+            nearest = nearest.outer
+        return nearest or self._session
 
     def _root(self) -> MonitorCore:
         return self if self._parent is None else self._parent._root()
@@ -168,7 +180,8 @@ class MonitorCore(TaskRecorder):
 
     def _span_attributes(self, session: Session | None, task_type: str = "") -> dict[str, AttributeValue]:
         """The standard attributes, the sprint and, for a task, its type; kept, since every span wants them."""
-        session_id = session.session_id if session is not None else self.session_id
+        session = self._own_session(session)
+        session_id = session.session_id if session is not None else ""
         found = self._on_spans.get((session_id, task_type))
         if found is None:
             found = dict(self._standard_attributes(session_id))
@@ -238,9 +251,12 @@ def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Ite
                 setattr(monitor, name, value)
             if monitor._pipeline is not None:
                 monitor._use(monitor._pipeline)
+                monitor._ready = True
 
 
 def _in_child() -> None:
+    global _first_use  # noqa: PLW0603 - another thread of the parent may have held it
+    _first_use = threading.RLock()
     for monitor in list(monitors):
         monitor._start_anew()
 

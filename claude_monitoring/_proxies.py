@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-__all__ = ["TrackedFunction", "TrackedMethod"]
+__all__ = ["TrackedFunction", "TrackedMethod", "TrackedObject"]
 
 if TYPE_CHECKING:
     _Bound = wrapt.BoundFunctionWrapper[..., Any]
@@ -48,6 +48,13 @@ class TrackedFunction(_Function):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TrackedFunction:
+        return self
+
+
+class TrackedObject(TrackedFunction):
+    """A tracked callable that does not bind, as the attribute of a class: ``wrapt`` before 1.17 can't tell."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self
 
 

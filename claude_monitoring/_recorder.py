@@ -125,7 +125,8 @@ class Recorder:
             if not self._live():
                 return None
             amount = number(value)
-            instrument = self._resolved.get((kind, name)) or self._resolve(kind, name)
+            known = self._resolved.get((kind, name)) if name.__class__ is str else None
+            instrument = known or self._resolve(kind, name)
             if amount < 0 and instrument.spec.kind in {"counter", "histogram"}:
                 raise ValueError(f"a {instrument.spec.kind} takes no negative amount, got {amount}")
             series = self._find(instrument, name, labels)

@@ -50,7 +50,7 @@ class Scope:
 
     @property
     def session(self) -> Session | None:
-        """The explicit session around it, or ``None``."""
+        """The nearest explicit session around it, of whichever monitor, or ``None``."""
         raise NotImplementedError
 
     @property
@@ -141,7 +141,7 @@ class _Inner(Scope):
         self.span = None
         self._token = None
         self._task = outer.task if outer is not None else None
-        self._session = outer.session if outer is not None and outer.monitor is monitor else None
+        self._session = outer.session if outer is not None else None
 
     @property
     def session(self) -> Session | None:
@@ -191,10 +191,11 @@ class SpanScope(_Inner):
 class Session(_Inner):
     """One session: ``session_id`` on Claude Code's metrics and events while it is current."""
 
-    __slots__ = ("_started", "is_open", "session_id")
+    __slots__ = ("_started", "is_open", "outer", "session_id")
 
     def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
         super().__init__(monitor)
+        self.outer = self._session
         self.session_id = session_id or str(uuid.uuid4())
         self.is_open = False
         self._started = 0.0

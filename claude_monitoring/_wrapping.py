@@ -55,11 +55,13 @@ def wrap(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
         TypeError: For a class, a property, or anything else that is no function or method.
     """
     _refuse_what_cannot_be_tracked(function)
-    from claude_monitoring._proxies import TrackedFunction  # wrapt brings asyncio, too slow for an import of ours
+    # wrapt brings asyncio, which takes longer to import than all of ours.
+    from claude_monitoring._proxies import TrackedFunction, TrackedObject
 
     if inspect.ismethod(function):
         begin = _without_instance(begin)
-    return cast("Callable[P, R]", TrackedFunction(function, _caller(function, begin)))
+    kind = TrackedFunction if hasattr(type(function), "__get__") else TrackedObject
+    return cast("Callable[P, R]", kind(function, _caller(function, begin)))
 
 
 def _refuse_what_cannot_be_tracked(function: object) -> None:

@@ -121,8 +121,10 @@ class OtlpGrpcExporter(OtlpExporter):
             )
         except grpc.RpcError as exc:
             return self._failed(exc)
-        except ValueError:  # its text would show the header
-            return ExportResult(ok=False, error=self._bad_header)
+        except ValueError:  # another thread closed the channel, as at exit
+            self.close()
+            error = f"the connection to {self._host_port} was closed while sending"
+            return ExportResult(ok=False, retryable=True, error=error)
         return self._acknowledged(response)
 
     def _failed(self, exc: Any) -> ExportResult:

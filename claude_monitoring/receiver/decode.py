@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import zlib
+from functools import cache
 from typing import Any
 
 from google.protobuf import json_format
@@ -116,12 +117,18 @@ def _proto_json(tree: Any, descriptor: Any) -> Any:
     """
     if not isinstance(tree, dict):
         raise MalformedError(f"expected a JSON object for {descriptor.name}, not {type(tree).__name__}")
-    fields = descriptor.fields_by_camelcase_name
+    fields = _fields(descriptor)
     return {
         key: [_value(item, fields[key]) for item in value] if isinstance(value, list) else _value(value, fields[key])
         for key, value in tree.items()
         if key in fields and value is not None
     }
+
+
+@cache
+def _fields(descriptor: Any) -> dict[str, Any]:
+    # not fields_by_camelcase_name: that one also finds names in snake_case
+    return {field.camelcase_name: field for field in descriptor.fields}
 
 
 def _value(value: Any, field: Any) -> Any:

@@ -7,7 +7,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
@@ -72,7 +72,8 @@ class GrpcServer:
         if self._closing.wait(answer.delay_s) or answer.drop:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection dropped")
         if answer.grpc_name != "OK":
-            _abort(answer, context)
+            _set_details(answer, context)
+            context.abort(grpc.StatusCode[answer.grpc_name], answer.message)
         if answer.body is not None:
             return answer.body
         return encode_success(arrival.known_signal, answer.partial_success, answer.message, as_json=False)
@@ -102,16 +103,14 @@ def _headers(metadata: Any) -> dict[str, str]:
     return headers
 
 
-def _abort(answer: Answer, context: Any) -> NoReturn:
-    name = answer.grpc_name
-    if answer.retry_after_s is not None:
-        details = Status(code=CODES[name], message=answer.message)
-        retry = RetryInfo()
-        retry.retry_delay.FromNanoseconds(round(answer.retry_after_s * _NANOS))
-        details.details.add().Pack(retry)
-        context.set_trailing_metadata((("grpc-status-details-bin", details.SerializeToString()),))
-    context.abort(grpc.StatusCode[name], answer.message)
-    raise AssertionError("abort() raises")
+def _set_details(answer: Answer, context: Any) -> None:
+    if answer.retry_after_s is None:
+        return
+    details = Status(code=CODES[answer.grpc_name], message=answer.message)
+    retry = RetryInfo()
+    retry.retry_delay.FromNanoseconds(round(answer.retry_after_s * _NANOS))
+    details.details.add().Pack(retry)
+    context.set_trailing_metadata((("grpc-status-details-bin", details.SerializeToString()),))
 
 
 def _probe(host: str, port: int) -> None:

@@ -114,6 +114,8 @@ def _export(recording: Callable[[int], tuple[Any, Callable[[], None]]], encode: 
 
         sample()
         yield sample
+        if hasattr(source, "close"):
+            source.close()
 
     return side
 

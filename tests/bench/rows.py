@@ -90,7 +90,7 @@ ROWS = (
         what="increment, a new label value a call",
         other="the same with 100 known values",
         ours=statement('monitor.increment("bench_explosion", 1, item)', ours, new_labels),
-        theirs=statement('monitor.increment("bench_explosion", 1, item)', ours, known_labels),
+        theirs=statement('monitor.increment("bench_known", 1, item)', ours, known_labels),
         target=3.0,
     ),
     Row(

@@ -100,7 +100,8 @@ def one_of(signal: Signal) -> Any:
 def otlp_json(message: Any) -> dict[str, Any]:
     """The message by the rules of OTLP/JSON, made from ProtoJSON: enums as integers, ids as hex."""
     tree: dict[str, Any] = json_format.MessageToDict(message, use_integers_for_enums=True)
-    return _hex_ids(tree)
+    result: dict[str, Any] = _hex_ids(tree)
+    return result
 
 
 def _hex_ids(tree: Any) -> Any:
@@ -160,7 +161,8 @@ def channel(receiver: OtlpReceiver) -> Iterator[grpc.Channel]:
 def call(receiver: OtlpReceiver, body: bytes, method: str = METHODS["metrics"], **options: Any) -> bytes:
     """One gRPC call on a channel of its own; raises ``grpc.RpcError``."""
     with channel(receiver) as one:
-        answer: bytes = one.unary_unary(method)(body, timeout=10, wait_for_ready=True, **options)
+        send_bytes: Any = one.unary_unary(method)
+        answer: bytes = send_bytes(body, timeout=10, wait_for_ready=True, **options)
         return answer
 
 

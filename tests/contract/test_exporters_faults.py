@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import socket
@@ -14,6 +15,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any as Any_
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from claude_monitoring.exporters.encoding import RESPONSES
 from claude_monitoring.receiver import OtlpReceiver
@@ -211,35 +214,91 @@ def test_a_known_certificate_is_accepted(protocol: str, https_port: int) -> None
     assert outcome(protocol, f"https://127.0.0.1:{https_port}", certificate=str(CERTIFICATE))[0]
 
 
-def test_grpc_over_tls_delivers_with_a_client_certificate() -> None:
-    seen: list[Any] = []
+@contextlib.contextmanager
+def grpc_answering(receive: Callable[[Any], None], credentials: Any = None) -> Iterator[int]:
+    """A port where ``receive`` is called with the context of each export of logs before it is acknowledged."""
 
-    def receive(request: bytes, context: Any) -> Any:
-        seen.append(context.auth_context())
+    def export(request: bytes, context: Any) -> Any:
+        receive(context)
         return RESPONSES["logs"]()
 
     handler = grpc.unary_unary_rpc_method_handler(  # type: ignore[var-annotated]
-        receive, response_serializer=lambda message: message.SerializeToString()
+        export, response_serializer=lambda message: message.SerializeToString()
     )
     service = "opentelemetry.proto.collector.logs.v1.LogsService"
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-    pair = (KEY.read_bytes(), CERTIFICATE.read_bytes())
-    credentials = grpc.ssl_server_credentials([pair], CERTIFICATE.read_bytes(), require_client_auth=True)
-    port = server.add_secure_port("127.0.0.1:0", credentials)
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     try:
-        ok, _, error = outcome(
-            "grpc",
-            f"https://127.0.0.1:{port}",
-            certificate=str(CERTIFICATE),
-            client_certificate=str(CERTIFICATE),
-            client_key=str(KEY),
-        )
+        yield port
     finally:
         server.stop(0).wait(5)
-    assert ok, error
-    assert seen
+
+
+def test_grpc_over_tls_delivers_with_a_client_certificate() -> None:
+    seen: list[Any] = []
+    pair = (KEY.read_bytes(), CERTIFICATE.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], CERTIFICATE.read_bytes(), require_client_auth=True)
+    files: dict[str, Any] = {
+        "certificate": str(CERTIFICATE),
+        "client_certificate": str(CERTIFICATE),
+        "client_key": str(KEY),
+    }
+    with grpc_answering(lambda context: seen.append(context.auth_context()), credentials) as port:
+        ok, _, error = outcome("grpc", f"https://127.0.0.1:{port}", **files)
+        assert ok, error
+        assert not outcome("grpc", f"https://127.0.0.1:{port}", certificate=str(CERTIFICATE))[0]
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        b"\xff\xff",
+        Status(code=8).SerializeToString(),
+        Status(code=8, details=[Any_(type_url="type.googleapis.com/google.rpc.DebugInfo")]).SerializeToString(),
+    ],
+    ids=["broken", "empty", "other"],
+)
+def test_an_exhausted_grpc_collector_that_does_not_say_when_is_final(details: bytes) -> None:
+    def refuse(context: Any) -> None:
+        context.set_trailing_metadata((("x-other", "1"), ("grpc-status-details-bin", details)))
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "quota")
+
+    with grpc_answering(refuse) as port:
+        ok, retryable, error = outcome("grpc", f"http://127.0.0.1:{port}")
+    assert (ok, retryable) == (False, False)
+    assert "quota" in error
+
+
+def test_closing_from_another_thread_ends_an_export_under_way() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold(context: Any) -> None:
+        inside.set()
+        leave.wait(30)
+
+    results: list[Any] = []
+    with grpc_answering(hold) as port, exporter_for("grpc", f"http://127.0.0.1:{port}") as exporter:
+        thread = threading.Thread(target=lambda: results.append(exporter.export(events(), RESOURCE, 30.0)))
+        thread.start()
+        assert inside.wait(10)
+        exporter.close()
+        thread.join(10)
+        leave.set()
+    assert [(result.ok, result.retryable) for result in results] == [(False, True)]
+
+
+def test_a_channel_that_was_closed_is_no_exception() -> None:
+    with OtlpReceiver(http=False) as receiver, exporter_for("grpc", receiver.grpc_endpoint) as exporter:
+        assert exporter.export(events(), RESOURCE, 5.0).ok
+        exporter._channel.close()
+        result = exporter.export(events(), RESOURCE, 5.0)
+        assert (result.ok, result.retryable) == (False, True)
+        assert "closed" in result.error
+        assert exporter.export(events(), RESOURCE, 5.0).ok
 
 
 @EACH_PROTOCOL

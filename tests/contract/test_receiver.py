@@ -238,10 +238,18 @@ def test_a_delta_that_is_twice_in_one_request_counts_twice(receiver: OtlpReceive
 
 
 def test_waiting_keeps_what_it_did_not_match(receiver: OtlpReceiver) -> None:
+    looked_at = threading.Event()
+
+    def is_b(point: Point) -> bool:
+        looked_at.set()
+        return point.metric == "b"
+
     with ThreadPoolExecutor() as pool:
-        found = pool.submit(receiver.wait_for, lambda item: item.metric == "b")
-        for name in ("a", "b", "c"):
-            post_counter(receiver, name=name)
+        found = pool.submit(receiver.wait_for, is_b)
+        post_counter(receiver, name="a")
+        assert looked_at.wait(5)
+        post_counter(receiver, name="b")
+        post_counter(receiver, name="c")
         assert found.result().metric == "b"
     assert [point.metric for point in receiver.metrics] == ["a", "b", "c"]
     assert receiver.wait_for(lambda item: item.metric == "a", 0).metric == "a"
@@ -386,7 +394,7 @@ def test_it_can_close_twice_and_come_back_on_the_same_ports() -> None:
 def test_a_taken_port_is_named_and_leaves_nothing_open(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        receiver = OtlpReceiver(**{f"{kind}_port": port})  # type: ignore[arg-type]
+        receiver = OtlpReceiver(**{f"{kind}_port": port})
         with pytest.raises(OSError, match=rf"can't listen on 127\.0\.0\.1:{port} .*in use.*; port 0 takes a free one"):
             receiver.start()
     receiver.start()

@@ -134,6 +134,7 @@ def test_bytes_that_are_no_grpc_leave_it_running_and_quiet(receiver: OtlpReceive
 def test_a_call_that_was_given_up_does_no_harm(receiver: OtlpReceiver) -> None:
     receiver.answer(delay_s=0.5, times=1)
     with channel(receiver) as one:
-        pending = one.unary_unary(METHODS["metrics"]).future(GOOD)
+        export: Any = one.unary_unary(METHODS["metrics"])
+        pending = export.future(GOOD)
         receiver.wait_until(lambda seen: len(seen.requests) == 1)
         assert pending.cancel()

@@ -8,6 +8,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -139,8 +140,9 @@ def test_a_query_is_part_of_the_path_but_not_of_the_signal(receiver: OtlpReceive
 
 
 def test_headers_are_kept_in_lower_case_and_repeated_ones_joined(receiver: OtlpReceiver) -> None:
-    head = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nX-Team: a\r\nx-team: b\r\nContent-Type: application/x-protobuf\r\n\r\n"
-    assert raw(receiver, head).startswith(b"HTTP/1.1 200 ")
+    kind = b"Content-Type: application/x-protobuf\r\n"
+    head = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nX-Team: a\r\nx-team: b\r\n" + kind
+    assert raw(receiver, head + b"\r\n").startswith(b"HTTP/1.1 200 ")
     assert receiver.requests[0].headers == {"host": "x", "x-team": "a, b", "content-type": PROTOBUF}
 
 
@@ -308,7 +310,8 @@ def test_bad_framing_is_refused_and_ends_the_connection(
 def test_half_a_request_or_none_leaves_it_running_and_quiet(
     receiver: OtlpReceiver, parts: tuple[bytes, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    raw(receiver, *parts)
+    with suppress(ConnectionError):
+        raw(receiver, *parts)
     assert receiver.metrics == ()
     assert capfd.readouterr().err == ""
 
@@ -383,11 +386,7 @@ def test_closing_cuts_connections_that_are_kept_alive() -> None:
         client.request("POST", "/v1/metrics", GOOD, {"Content-Type": PROTOBUF})
         assert Reply(client.getresponse()).status == 200
         receiver.close()
-        client.auto_open = False
-        with pytest.raises(ConnectionError):
-            client.request("POST", "/v1/metrics", GOOD, {"Content-Type": PROTOBUF})
-            client.getresponse()
-    assert len(receiver.requests) == 1
+        assert client.sock.recv(1) == b""
 
 
 # --- OTLP/JSON ---

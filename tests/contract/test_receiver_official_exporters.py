@@ -81,7 +81,7 @@ def test_spans_of_the_sdk_keep_ids_parents_and_errors(receiver: OtlpReceiver, pr
     provider.add_span_processor(SimpleSpanProcessor(official(protocol, "trace", receiver)))
     tracer = provider.get_tracer("lib")
     with tracer.start_as_current_span("outer") as outer:
-        with pytest.raises(ValueError, match="broke"), tracer.start_as_current_span("inner", {"depth": 1}):  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="broke"), tracer.start_as_current_span("inner"):
             raise ValueError("broke")
         ids = outer.get_span_context()
     provider.shutdown()
