@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from claude_monitoring import _sealed, _store
 from claude_monitoring._health import DropReason, Health, HealthCounters
-from claude_monitoring._lanes import BufferLane, MetricsLane
-from claude_monitoring._observe import observe
 from claude_monitoring._sealed import Sealed, log, warn_once
 from claude_monitoring._settings import Settings
-from claude_monitoring._snapshot import take, to_metrics_data
 from claude_monitoring._store import Store
 from claude_monitoring._version import __version__
-from claude_monitoring._worker import Worker
 from claude_monitoring.types import AttributeValue, EventRecord, Signal
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
+    from claude_monitoring._lanes import BufferLane, MetricsLane
+    from claude_monitoring._worker import Worker
     from claude_monitoring.exporters.custom import CustomExporter
     from claude_monitoring.exporters.prometheus import PrometheusServer
 
@@ -83,6 +81,8 @@ class Pipeline:
         self.resource = make_resource(settings)
         self.users = 0
         if meter_provider is not None:
+            from claude_monitoring._observe import observe
+
             observe(self.store, meter_provider)
         self._prometheus: PrometheusServer | None = None
         self._started = False
@@ -93,6 +93,8 @@ class Pipeline:
         self.wants_events = bool(self._event_lanes)
 
     def _make_workers(self, custom: Sequence[CustomExporter]) -> list[Worker]:
+        from claude_monitoring._worker import Worker  # with telemetry off none of this is needed
+
         lanes: list[MetricsLane | BufferLane] = []
         per_signal: tuple[tuple[Signal, tuple[str, ...]], ...] = (
             ("metrics", self.settings.metrics_exporters),
@@ -111,6 +113,8 @@ class Pipeline:
         return workers
 
     def _lane(self, signal: Signal, kind: str, make: Callable[[], Any]) -> MetricsLane | BufferLane:
+        from claude_monitoring._lanes import BufferLane, MetricsLane
+
         interval_s = getattr(self.settings, f"{signal}_interval_s")
         rest = (kind, make, interval_s, self.resource, self.health)
         if signal == "metrics":
@@ -160,6 +164,8 @@ class Pipeline:
 
     def collect(self) -> Any:
         """Everything in the store as cumulative ``MetricsData``; ``None`` for nothing."""
+        from claude_monitoring._snapshot import take, to_metrics_data
+
         return to_metrics_data(take(self.store), self.resource)
 
     def add_event(self, event: EventRecord) -> None:

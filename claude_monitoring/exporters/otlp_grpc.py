@@ -121,8 +121,10 @@ class OtlpGrpcExporter(OtlpExporter):
             )
         except grpc.RpcError as exc:
             return self._failed(exc)
-        except ValueError:  # another thread closed the channel, as at exit
-            self.close()
+        except ValueError as exc:
+            if "metadata" in str(exc):  # older releases of grpcio raise, and print the value
+                return ExportResult(ok=False, error=self._bad_header)
+            self.close()  # another thread closed the channel, as at exit
             error = f"the connection to {self._host_port} was closed while sending"
             return ExportResult(ok=False, retryable=True, error=error)
         return self._acknowledged(response)

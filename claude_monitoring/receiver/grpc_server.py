@@ -42,8 +42,7 @@ class GrpcServer:
     def __init__(self, host: str, port: int, intake: Intake) -> None:
         self._intake = intake
         self._closing = threading.Event()
-        if port:
-            _probe(host, port)
+        _probe(host, port)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="otlp-receiver-grpc")
         methods: Any = _Methods(self._call, intake)
         self._server = grpc.server(
@@ -56,8 +55,6 @@ class GrpcServer:
         )
         address = f"[{host}]" if ":" in host else host
         self.port = int(self._server.add_insecure_port(f"{address}:{port}"))
-        if not self.port:  # older grpcio returns 0 where newer ones raise
-            raise OSError(f"grpc can't listen on {host}:{port}")
         self._server.start()
 
     def close(self) -> None:
@@ -114,7 +111,7 @@ def _set_details(answer: Answer, context: Any) -> None:
 
 
 def _probe(host: str, port: int) -> None:
-    """Fail on a taken port before grpc does: it would also write to stderr."""
+    """Fail on a taken port or a foreign address before grpc does: it would also write to stderr."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))

@@ -293,6 +293,15 @@ def test_a_condition_may_ask_the_receiver_and_the_outside(receiver: OtlpReceiver
     receiver.wait_until(lambda one: one.total("claude.tasks") == 0 and outside.is_set())
 
 
+def test_a_condition_may_send_something_itself(receiver: OtlpReceiver) -> None:
+    def third_came(one: OtlpReceiver) -> bool:
+        post_counter(one, start=len(one.requests), end=9, temporality=DELTA)
+        return one.total("claude.tasks") == 3
+
+    receiver.wait_until(third_came)
+    assert len(receiver.requests) == 3
+
+
 # --- answers ---
 
 
@@ -400,6 +409,14 @@ def test_a_taken_port_is_named_and_leaves_nothing_open(kind: str, capfd: pytest.
     receiver.start()
     assert receiver.endpoint({"http": "http/json"}.get(kind, kind)).endswith(f":{port}")
     receiver.close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_an_address_of_another_machine_is_named(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    receiver = OtlpReceiver(host="192.0.2.1", http=kind == "http", grpc=kind == "grpc")
+    with pytest.raises(OSError, match=r"can't listen on 192\.0\.2\.1:0"):
+        receiver.start()
     assert capfd.readouterr().err == ""
 
 

@@ -1,7 +1,8 @@
-"""What users write, and what type checkers make of it; ``test_typing.py`` runs mypy over it."""
+"""What users write, and what type checkers make of it; ``test_typing.py`` runs mypy over it, and the file itself."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any
@@ -64,18 +65,18 @@ def quality(path: str) -> bytes:
 
 
 @monitor.track_quality
-def bare_quality_by_monitor(path: str) -> bytes:
-    return path.encode()
+def bare_quality_by_monitor(path: str) -> dict[str, float]:
+    return {"coverage": 0.95, path: 1}
 
 
-@monitor.track_quality(test_coverage_required=0.8)
+@monitor.track_quality(test_coverage_required=0.8, coverage=lambda: 0.95)
 def quality_by_monitor(path: str) -> bytes:
     return path.encode()
 
 
 @track_task
 @track_performance(items="return")
-@track_quality(test_coverage_required=0.5)
+@track_quality(test_coverage_required=0.5, coverage=lambda: 0.95)
 def stacked(path: str) -> list[bytes]:
     return [path.encode()]
 
@@ -144,17 +145,16 @@ def plain_functions() -> None:
     assert_type(performance_by_monitor(["a"]), int)
     assert_type(bare_quality(), dict[str, float])
     assert_type(quality("a"), bytes)
-    assert_type(bare_quality_by_monitor("a"), bytes)
+    assert_type(bare_quality_by_monitor("a"), dict[str, float])
     assert_type(quality_by_monitor(path="a"), bytes)
     assert_type(stacked("a"), list[bytes])
-    assert_type(track_task(len), Callable[..., int])  # type: ignore[assert-type]
-    as_value: Callable[[str], int] = track_task(int)
-    assert_type(as_value("1"), int)
+    as_value: Callable[[str], bytes] = track_task(str.encode)
+    assert_type(as_value("1"), bytes)
 
 
 async def other_kinds() -> None:
-    assert_type(coroutine(1), Coroutine[Any, Any, str])
-    assert_type(await coroutine(1), str)
+    pending = assert_type(coroutine(1), Coroutine[Any, Any, str])
+    assert_type(await pending, str)
     assert_type(generator(1), Generator[int, str, bool])
     assert_type(async_generator(1), AsyncIterator[int])
     async for item in async_generator(1):
@@ -178,3 +178,15 @@ async def context_managers() -> None:
         assert_type(task, Task)
     async with monitor.track_task("named") as task:
         assert_type(task, Task)
+
+
+async def main() -> None:
+    plain_functions()
+    await other_kinds()
+    await methods()
+    await context_managers()
+
+
+if __name__ == "__main__":
+    with monitor:
+        asyncio.run(main())

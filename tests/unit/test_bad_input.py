@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -229,13 +230,18 @@ def test_a_bad_level_is_refused_and_the_monitor_works(seen: Captured) -> None:
     assert seen.monitor.health().dropped == {"invalid_value": 2}
 
 
+def enter_and_leave(scope: AbstractContextManager[object]) -> None:
+    with scope:
+        pass
+
+
 USES: dict[str, Callable[[AgentMonitor], object]] = {
     "increment": lambda m: m.increment("jobs"),
     "gauge": lambda m: m.gauge("depth", 1),
     "histogram": lambda m: m.histogram("wait", 1),
     "record_metric": lambda m: m.record_metric("jobs", 1),
     "record_cost": lambda m: m.record_cost(1),
-    "record_usage": lambda m: m.record_usage("m", 1, 1),
+    "record_usage": lambda m: m.record_usage("m", 1, 1, cost_usd=1),
     "record_error": lambda m: m.record_error(ValueError("x")),
     "record_lines": lambda m: m.record_lines(1),
     "record_commit": lambda m: m.record_commit(),
@@ -244,9 +250,9 @@ USES: dict[str, Callable[[AgentMonitor], object]] = {
     "record_active_time": lambda m: m.record_active_time(1),
     "record_tool_call": lambda m: m.record_tool_call("Bash"),
     "event": lambda m: m.event("x"),
-    "span": lambda m: m.span("x").__enter__(),
-    "session": lambda m: m.session("s").__enter__(),
-    "track_task": lambda m: m.track_task("x").__enter__(),
+    "span": lambda m: enter_and_leave(m.span("x")),
+    "session": lambda m: enter_and_leave(m.session("s")),
+    "track_task": lambda m: enter_and_leave(m.track_task("x")),
     "counter": lambda m: m.counter("jobs").add(1),
     "child": lambda m: m.child("helper").increment("jobs"),
 }
