@@ -10,18 +10,20 @@ from operator import itemgetter
 
 from claude_monitoring.types import AttributeValue
 
-__all__ = ["MAX_VALUE_CHARS", "Pairs", "identity", "normalise", "plain"]
+__all__ = ["MAX_CONTENT_CHARS", "MAX_VALUE_CHARS", "Pairs", "identity", "normalise", "plain"]
 
 MAX_VALUE_CHARS = 128
+MAX_CONTENT_CHARS = 61_440
+"""Of one attribute of an event or a span, which may hold a prompt or an error's text (reference section 7)."""
 
 Pairs = tuple[tuple[str, AttributeValue], ...]
 """Label keys and plain values, sorted by key."""
 
 
-def plain(value: object) -> AttributeValue | None:
+def plain(value: object, max_chars: int = MAX_VALUE_CHARS) -> AttributeValue | None:
     """One label value as something that every exporter can carry; ``None`` means: leave the label out.
 
-    Text is cut at ``MAX_VALUE_CHARS`` and lone surrogates are replaced, integers beyond 64 bits and everything else
+    Text is cut at ``max_chars`` and lone surrogates are replaced, integers beyond 64 bits and everything else
     become text. Whatever a value's own ``__str__`` raises, the label keeps a place holder with the type's name.
     """
     if value is None:
@@ -36,7 +38,7 @@ def plain(value: object) -> AttributeValue | None:
         text = str.__str__(value) if isinstance(value, str) else str(value)
     except Exception:  # noqa: BLE001 - the host's own __str__, or an integer too long for Python to write out
         text = f"<{type(value).__name__}>"
-    text = text[:MAX_VALUE_CHARS]
+    text = text[:max_chars]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -16,6 +16,8 @@ from claude_monitoring._events import emit_to, make_event
 from claude_monitoring._guard import plain
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
+from claude_monitoring._performance import ItemsFrom
+from claude_monitoring._quality import CoverageFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
 from claude_monitoring._sealed import Sealed
@@ -168,11 +170,28 @@ class AgentMonitor(MonitorCore):
             return decorate_task(name, self, None, task_type, complexity)
         return Task(TaskSpec(self, name, task_type, complexity))
 
+    @overload
+    def track_performance(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def track_performance(
+        self, *, items: ItemsFrom = None, task_type: str = "performance"
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def track_performance(self, function: Any = None, **options: Any) -> Any:
         """Decorate a function so that its time, throughput and efficiency are recorded; see ``track_performance``."""
         decorator = performance_decorator(self, **options)
         return decorator if function is None else decorator(function)
 
+    @overload
+    def track_quality(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def track_quality(
+        self,
+        *,
+        test_coverage_required: float = 0.9,
+        coverage: CoverageFrom = None,
+        enforce: bool = False,
+        gate: str = "test_coverage",
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def track_quality(self, function: Any = None, **options: Any) -> Any:
         """Decorate a function with a quality gate; see ``track_quality``."""
         decorator = quality_decorator(self, **options)

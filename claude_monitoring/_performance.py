@@ -28,7 +28,7 @@ def _size(value: object) -> float | None:
 
 def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = inspect.signature(getattr(function, "__func__", function)).bind(*args, **kwargs)
     except (TypeError, ValueError):  # a builtin without a signature, or a method that is not bound yet
         return kwargs
     bound.apply_defaults()
@@ -80,6 +80,7 @@ class PerformanceScope(Task):
     def _begin(self) -> None:
         monitor = self._spec.monitor
         if monitor._live():
+            self._look_around()
             if monitor._wants_spans:
                 self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
             self._started = time.perf_counter()

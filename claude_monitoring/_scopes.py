@@ -42,11 +42,12 @@ def status_of(exc: BaseException | None) -> str:
 class Scope:
     """Something with a start and an end that can be made current and put aside again."""
 
-    __slots__ = ("_otel_context", "_otel_token", "_token", "monitor", "span")
+    __slots__ = ("_inside", "_otel_context", "_otel_token", "_token", "monitor", "span")
 
     monitor: MonitorCore
     span: Span | None
     _token: Token[Frame | None] | None
+    _inside: Frame | None
 
     @property
     def session(self) -> Session | None:
@@ -67,9 +68,15 @@ class Scope:
 
     def resume(self) -> None:
         """Become current in this context."""
-        self._token = enter(self)
+        self._token = enter(self._inside or self)
         if self.span is not None and (tracing := self.monitor._tracing) is not None:
             self._otel_token = tracing.attach(self._otel_context)
+
+    def pause(self) -> None:
+        """As ``suspend``, but what was current inside is current again after the next ``resume``."""
+        inside = current_frame()
+        self._inside = None if inside is self else inside
+        self.suspend()
 
     def suspend(self) -> None:
         """Undo the latest ``resume``."""
@@ -136,10 +143,14 @@ class _Inner(Scope):
     __slots__ = ("_session", "_task")
 
     def __init__(self, monitor: MonitorCore) -> None:
-        outer = current_frame()
         self.monitor = monitor
         self.span = None
+        self._inside = None
         self._token = None
+        self._look_around()
+
+    def _look_around(self) -> None:
+        outer = current_frame()
         self._task = outer.task if outer is not None else None
         self._session = outer.session if outer is not None else None
 
@@ -175,6 +186,7 @@ class SpanScope(_Inner):
         self._attributes = attributes
 
     def _begin(self) -> None:
+        self._look_around()
         if self.monitor._live():
             self._open_span(self._name, {**self.monitor._span_attributes(self.session), **self._attributes})
 
@@ -206,6 +218,8 @@ class Session(_Inner):
         return self
 
     def _begin(self) -> None:
+        self._look_around()
+        self.outer = self._session
         if self.monitor._recording():
             self._started = time.perf_counter()
             self.is_open = True

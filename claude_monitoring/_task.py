@@ -111,15 +111,10 @@ class Task(Scope):
     def __init__(self, spec: TaskSpec) -> None:
         self._spec = spec
         self.monitor = spec.monitor
-        outer = current_frame()
-        self.parent: Task | None
-        self._session: Session | None
-        if outer is None:
-            self.parent = self._session = None
-        else:
-            self.parent = outer.task
-            self._session = outer.session
+        self.parent: Task | None = None
+        self._session: Session | None = None
         self.span = None
+        self._inside = None
         self._token = None
         self.status = ""
         self.duration_s = 0.0
@@ -138,15 +133,15 @@ class Task(Scope):
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Use as a decorator: each call of ``function`` is a task of its own."""
-        spec = self._spec
-        if spec.name == "task":
-            spec.name = getattr(function, "__qualname__", type(function).__name__)
+        made = self._spec
+        name = made.name or getattr(function, "__qualname__", type(function).__name__)
+        spec = TaskSpec(made.monitor, name, made.task_type, made.complexity)
         return wrap(function, lambda args, kwargs: Task(spec) if spec.monitor._on else None)  # noqa: ARG005
 
     @property
     def name(self) -> str:
         """The task's name."""
-        return self._spec.name
+        return self._spec.name or "task"
 
     @property
     def task_type(self) -> str:
@@ -177,11 +172,20 @@ class Task(Scope):
             with Sealed():
                 self.span.set_attribute(key, value)
 
+    def _look_around(self) -> None:
+        """Find the parent; at the start, since a generator may be consumed elsewhere than it was made."""
+        outer = current_frame()
+        if outer is not None:
+            self.parent = outer.task
+            self._session = outer.session
+
     def _begin(self) -> None:
         monitor = self.monitor
         meters = self._meters = monitor._meters.get(self._spec.task_type) or monitor._task_meters(self._spec.task_type)
         if meters is None:
             return
+        if current_frame() is not None:
+            self._look_around()
         active = meters.active
         if active.owner == get_ident():
             active.value += 1

@@ -28,7 +28,10 @@ class Scope(Protocol):
         """Begin, without becoming current. Called once, when the callable's code is about to run."""
 
     def resume(self) -> None:
-        """Become current in this context, with all that was current inside at the latest ``suspend``."""
+        """Become current in this context, with all that was current inside at the latest ``pause``."""
+
+    def pause(self) -> None:
+        """Undo ``resume`` between two steps of a generator, in the same context."""
 
     def suspend(self) -> None:
         """Undo ``resume``, in the same context, but for a coroutine that is closed from elsewhere.
@@ -191,7 +194,7 @@ def _generate(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, A
                 item = step(value)
             finally:
                 value = None  # an exception thrown in would keep this frame alive, and be kept by it
-                scope.suspend()
+                scope.pause()
             try:
                 value = yield item
                 step = inner.send
@@ -238,11 +241,12 @@ async def _generate_async(inner: AsyncGenerator[Any, Any], scope: Scope) -> Asyn
 class _Step:
     """One step of an async generator: driven like a generator, in the task of the caller, without start or end."""
 
-    __slots__ = ("_awaitable", "resume", "suspend")
+    __slots__ = ("_awaitable", "pause", "resume", "suspend")
 
     def __init__(self, awaitable: Awaitable[Any], scope: Scope) -> None:
         self._awaitable = awaitable
         self.resume = scope.resume
+        self.pause = scope.pause
         self.suspend = scope.suspend
 
     def __await__(self) -> Generator[Any, Any, Any]:

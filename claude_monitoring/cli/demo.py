@@ -101,9 +101,10 @@ def _round(protocol: str, limit: int, console: Any) -> list[Row]:
 
 
 def _sent(recorded: dict[str, Any], tally: Tally) -> dict[str, Sent]:
-    """Series and value of each metric; the agents' own count wins over what was recorded."""
+    """Series and value of each metric by name; the agents' own count wins over what was recorded."""
     return {
-        name: (len(series), tally.by_metric.get(name, sum(series.values()))) for name, series in recorded.items()
+        name: (len(series), tally.by_metric.get(name, sum(series.values())))
+        for name, series in sorted(recorded.items())
     }
 
 

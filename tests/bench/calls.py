@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 from claude_monitoring import AgentMonitor, track_task
 
-__all__ = ["LABELS", "opentelemetry", "ours", "ours_off", "prometheus", "spans", "statement", "wrapped"]
+__all__ = ["LABELS", "calibrate", "opentelemetry", "ours", "ours_off", "prometheus", "spans", "statement", "wrapped"]
 
 LABELS = {"model": "claude-sonnet-4-5", "tool": "Bash", "status": "ok", "tier": "standard"}
 
@@ -61,7 +61,7 @@ def statement(
                     elapsed: Any = compiled(prepared, time.perf_counter)
                     return float(event_loop.run_until_complete(elapsed) if event_loop is not None else elapsed)
 
-                count = _calibrate(run, effort.sample_s)
+                count = calibrate(run, effort.sample_s)
                 yield lambda: Reading(run(count) / count)
         finally:
             if event_loop is not None:
@@ -78,13 +78,15 @@ def _compile(text: str, names: Mapping[str, Any], *, is_async: bool) -> Callable
     return loop
 
 
-def _calibrate(run: Callable[[int], float], sample_s: float) -> int:
-    """How many turns take about ``sample_s``; they warm up as well."""
-    count, elapsed = 1, run(1)
-    while elapsed < sample_s / 2:
+def calibrate(run: Callable[[int], float], sample_s: float) -> int:
+    """How many turns take about ``sample_s``; warms up as well."""
+    run(1)  # the first use may import half a library
+    count = 1
+    while True:
+        elapsed = min(run(count), run(count))  # one of the two may have been interrupted
+        if elapsed >= sample_s / 2:
+            return max(1, round(count * sample_s / elapsed))
         count *= 2
-        elapsed = run(count)
-    return max(1, round(count * sample_s / elapsed))
 
 
 def _nothing() -> None:

@@ -59,10 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", metavar="PATTERN", default="*", help="ids to measure, such as 'task-*,fork'")
     parser.add_argument("--fast", action="store_true", help="a few seconds; shows that it runs, with noisy figures")
     parser.add_argument("--children", metavar="N", type=int, default=0, help="forked children (100)")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as Markdown")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything as JSON, all samples included")
+    parser.add_argument("--markdown", metavar="FILE", type=_writable, help="write the table as Markdown")
+    parser.add_argument("--json", metavar="FILE", type=_writable, help="write everything as JSON, all samples included")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser
+
+
+def _writable(name: str) -> Path:
+    """Refuse before the minutes of measuring what could not be written after them."""
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
 
 
 def _choose(rows: Sequence[Row], patterns: str) -> list[Row]:

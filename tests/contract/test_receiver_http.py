@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from claude_monitoring.receiver import OtlpReceiver
+from claude_monitoring.receiver.decode import TooLargeError, gunzip
 from claude_monitoring.types import Signal
 from tests.contract.receiver_parts import (
     JSON,
@@ -261,6 +263,17 @@ def test_a_gzip_bomb_is_413_after_the_limit(receiver: OtlpReceiver) -> None:
     assert len(bomb) < LIMIT
     reply = post(receiver, bomb, content_encoding="gzip")
     assert (reply.status, error_text(reply)) == (413, f"the body is larger than {LIMIT} bytes after decompression")
+
+
+def test_a_gzip_bomb_takes_no_more_memory_than_the_limit_and_a_little() -> None:
+    bomb = gzip.compress(b"\0" * (32 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            gunzip(bomb, LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # --- framing, and clients that misbehave ---

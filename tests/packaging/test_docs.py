@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import claude_monitoring
+from claude_monitoring import errors
+
 REPO = Path(__file__).parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n\n^```text\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL)
@@ -41,3 +44,11 @@ def test_programs_in_the_documentation_print_what_it_shows(code: str, output: st
 def test_a_page_is_short_enough_to_be_read(page: Path) -> None:
     if page.parent.name != "reference":  # tables are for looking up
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_page_of_names_has_every_public_name() -> None:
+    page = (REPO / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    whole = {"errors": errors.__all__}  # modules that are documented as a whole
+    named = {name.rpartition(".")[2] for name in re.findall(r"auto(?:class|function):: (\S+)", page)}
+    named.update(*(names for module, names in whole.items() if f"automodule:: claude_monitoring.{module}\n" in page))
+    assert named == set(claude_monitoring.__all__) - {"__version__"}

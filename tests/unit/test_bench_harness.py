@@ -137,6 +137,14 @@ def test_a_missing_other_side_is_a_dash_in_the_table() -> None:
     assert "| a | b | 0% | c | - | <=0% | met |  |" in report.markdown([result], {"python": "3"})
 
 
+def test_neither_a_slow_first_call_nor_one_interruption_ends_the_calibration_early() -> None:
+    from calls import calibrate
+
+    interruptions = {0: 5.0, 3: 5.0, 6: 5.0}
+    turn = count()
+    assert calibrate(lambda calls: calls * 1e-6 + interruptions.get(next(turn), 0), 0.02) == pytest.approx(20_000)
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [

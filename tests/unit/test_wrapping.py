@@ -67,6 +67,8 @@ class RecordingScope:
         self._inside = CURRENT.get()
         CURRENT.reset(self._token)  # raises in another context than that of resume()
 
+    pause = suspend
+
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         assert self.state == "aside"
         assert self.finished is None
@@ -841,18 +843,23 @@ class InterruptedScope:
 
     def suspend(self) -> None: ...
 
+    pause = suspend
+
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         self.finished.append(exc)
 
 
-@pytest.mark.parametrize("where", ["start", "resume"])
 @pytest.mark.parametrize(
-    ("function", "call"),
+    ("where", "function", "call"),
     [
-        (Documented.static_method, lambda tracked: tracked(1)),
-        (awaited, lambda tracked: tracked(1).send(None)),
-        (generated, lambda tracked: next(tracked(1))),
-        (generated_async, lambda tracked: tracked(1).asend(None).send(None)),
+        ("start", Documented.static_method, lambda tracked: tracked(1)),
+        ("resume", Documented.static_method, lambda tracked: tracked(1)),
+        ("start", awaited, lambda tracked: tracked(1).send(None)),
+        ("resume", awaited, lambda tracked: tracked(1).send(None)),
+        ("start", generated, lambda tracked: next(tracked(1))),
+        ("resume", generated, lambda tracked: next(tracked(1))),
+        # Not in resume(): there Python 3.13 adds a warning that the step that did not begin was never awaited.
+        ("start", generated_async, lambda tracked: tracked(1).asend(None).send(None)),
     ],
 )
 def test_an_interrupt_while_the_scope_begins_still_ends_it(
@@ -1351,6 +1358,8 @@ class SpanScope:
     def suspend(self) -> None:
         self._inside = otel_context.get_current()
         otel_context.detach(self._token)
+
+    pause = suspend
 
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         if exc is not None:

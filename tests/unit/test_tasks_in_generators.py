@@ -1,0 +1,95 @@
+"""Tasks in generators: what is open inside stays open inside, and the caller sees none of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from claude_monitoring._context import current_task
+from claude_monitoring.testing import Captured, capture
+
+
+@pytest.fixture
+def seen() -> Iterator[Captured]:
+    with capture("backend") as captured:
+        yield captured
+
+
+def here() -> str:
+    task = current_task()
+    return task.name if task is not None else "nothing"
+
+
+def test_a_task_opened_in_a_generator_stays_current_there_over_its_pauses(seen: Captured) -> None:
+    log: list[str] = []
+
+    @seen.monitor.track_task
+    def steps() -> Iterator[None]:
+        with seen.monitor.track_task("opened inside"):
+            log.append(here())
+            yield
+            log.append(here())
+            seen.monitor.record_usage("claude-sonnet-4-5", 10, 5)
+        log.append(here().rpartition(".")[2])
+
+    with seen.monitor.track_task("the caller"):
+        for _ in steps():
+            log.append(here())
+    assert log == ["opened inside", "the caller", "opened inside", "steps"]
+
+
+def test_a_tracked_coroutine_awaited_in_a_tracked_async_generator_keeps_its_task(seen: Captured) -> None:
+    log: list[str] = []
+
+    @seen.monitor.track_task("inner")
+    async def inner() -> None:
+        log.append(here())
+        await asyncio.sleep(0)
+        log.append(here())
+
+    @seen.monitor.track_task("outer")
+    async def outer() -> AsyncIterator[None]:
+        await inner()
+        log.append(here())
+        yield
+        await asyncio.sleep(0)
+        log.append(here())
+
+    async def use() -> None:
+        async for _ in outer():
+            log.append(here())
+
+    asyncio.run(use())
+    assert log == ["inner", "inner", "outer", "nothing", "outer"]
+
+
+def test_a_generators_parent_is_the_task_in_which_it_is_consumed(seen: Captured) -> None:
+    parents: list[str] = []
+
+    @seen.monitor.track_task
+    def steps() -> Iterator[None]:
+        task = current_task()
+        assert task is not None
+        parents.append(task.parent.name if task.parent is not None else "nothing")
+        yield
+
+    made = steps()
+    with seen.monitor.track_task("the consumer"):
+        list(made)
+    assert parents == ["the consumer"]
+
+
+def test_one_decorator_on_two_functions_keeps_each_ones_name(seen: Captured) -> None:
+    track = seen.monitor.track_task(task_type="chore")
+
+    @track
+    def first() -> str:
+        return here()
+
+    @track
+    def second() -> str:
+        return here()
+
+    assert [first().rpartition(".")[2], second().rpartition(".")[2]] == ["first", "second"]
