@@ -78,7 +78,7 @@ class TaskSpec:
 
     def __init__(self, monitor: MonitorCore, name: str | None, task_type: str, complexity: float) -> None:
         self.monitor = monitor
-        self.name = str(name or "task")
+        self.name = str(name) if name else None
         self.task_type = task_type if task_type.__class__ is str and task_type else str(plain(task_type or "general"))
         self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -123,7 +124,7 @@ def test_metadata_is_kept_and_binary_values_are_base64(receiver: OtlpReceiver) -
 )
 def test_bytes_that_are_no_grpc_leave_it_running_and_quiet(receiver: OtlpReceiver, junk: bytes) -> None:
     host, _, port = receiver.grpc_endpoint.removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=10) as client, suppress(OSError):
         client.sendall(junk)
         client.shutdown(socket.SHUT_WR)
         while client.recv(4096):

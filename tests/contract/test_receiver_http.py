@@ -323,7 +323,7 @@ def test_bad_framing_is_refused_and_ends_the_connection(
 def test_half_a_request_or_none_leaves_it_running_and_quiet(
     receiver: OtlpReceiver, parts: tuple[bytes, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with suppress(ConnectionError):
+    with suppress(OSError):  # it may have hung up on us already
         raw(receiver, *parts)
     assert receiver.metrics == ()
     assert capfd.readouterr().err == ""
