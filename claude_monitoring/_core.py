@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from claude_monitoring._context import current_frame
 from claude_monitoring._guard import Pairs, normalise
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import registry_of
+from claude_monitoring._once import once
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["MonitorCore", "monitors", "override", "redirected"]
 
 _MAX_CACHED = 1_000
-_first_use = threading.RLock()
 
 monitors: weakref.WeakSet[MonitorCore] = weakref.WeakSet()
 """Every monitor of this process."""
@@ -104,7 +103,7 @@ class MonitorCore(TaskRecorder):
         if not self._on:
             return self._recording()
         if not self._ready:
-            with _first_use:  # many threads may be the first; the session begins once
+            with once:  # many threads may be the first; the session begins once
                 if self._pipeline is None and self._on:
                     self._connect()
                     self._ready = True
@@ -255,8 +254,6 @@ def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Ite
 
 
 def _in_child() -> None:
-    global _first_use  # noqa: PLW0603 - another thread of the parent may have held it
-    _first_use = threading.RLock()
     for monitor in list(monitors):
         monitor._start_anew()
 

@@ -86,7 +86,7 @@ class Registry:
         """
         text = _check(name)
         wire = text if text.startswith(("claude.", "claude_code.")) else f"claude.{text.removeprefix('claude_')}"
-        spec = CATALOG.get(wire)
+        spec = CATALOG.get(wire) or self._own.get(wire)
         if spec is None:
             plain = prometheus_name(wire, "", "gauge")
             spec = _CATALOG_NAMES.get(plain) or self._find_own(plain) or self._add_own(wire, kind or "counter")
@@ -108,7 +108,7 @@ class Registry:
                 same = _CATALOG_NAMES.get(meant) or self._own.get(meant)
                 if same is not None and same.kind == kind:
                     return same
-            for exposed in _exposed(spec):
+            for exposed in (*_exposed(spec), spec.name):
                 other = _CATALOG_EXPOSED.get(exposed) or self._own_exposed.get(exposed)
                 if other is not None:
                     raise KindConflictError(
@@ -120,8 +120,8 @@ class Registry:
                     f"metric {wire!r} is one too many: {_MAX_OWN_METRICS} names are in use; "
                     "put what varies into a label instead of the name"
                 )
-            self._own.update(dict.fromkeys(_meant_by(spec), spec))
-            self._own_exposed.update(dict.fromkeys(_exposed(spec), spec))
+            self._own.update(dict.fromkeys((*_meant_by(spec), spec.name), spec))
+            self._own_exposed.update(dict.fromkeys((*_exposed(spec), spec.name), spec))
         return spec
 
 

@@ -17,8 +17,8 @@ from claude_monitoring._guard import plain
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
 from claude_monitoring._performance import ItemsFrom
-from claude_monitoring._quality import CoverageFrom
 from claude_monitoring._pricing import PriceTable
+from claude_monitoring._quality import CoverageFrom
 from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._settings import Settings
@@ -39,6 +39,7 @@ __all__ = ["AgentMonitor", "active_monitor"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
 
 class AgentMonitor(MonitorCore):
     """Records what one agent does and delivers it as the environment, or the arguments, say.
@@ -153,9 +154,7 @@ class AgentMonitor(MonitorCore):
     def track_task(self, name: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
     def track_task(self, name: str | None = None, *, complexity: float = 0, task_type: str = "general") -> Task: ...
-    def track_task(
-        self, name: Any = None, *, complexity: float = 0, task_type: str = "general"
-    ) -> Any:
+    def track_task(self, name: Any = None, *, complexity: float = 0, task_type: str = "general") -> Any:
         """Track a task: ``with monitor.track_task("name") as task:``, or as a decorator with or without parentheses.
 
         Records ``claude.tasks`` by outcome, the tasks under way, the duration, errors by type and, on success, the

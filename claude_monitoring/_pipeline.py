@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_monitoring import _sealed, _store
 from claude_monitoring._health import DropReason, Health, HealthCounters
+from claude_monitoring._once import once
 from claude_monitoring._sealed import Sealed, log, warn_once
 from claude_monitoring._settings import Settings
 from claude_monitoring._store import Store
@@ -37,6 +39,7 @@ _pipelines: dict[object, Pipeline] = {}
 _after_fork: list[Callable[[], None]] = []
 _before_exit: list[Callable[[], None]] = []
 _forked = False
+_finalizer: object = None
 
 
 def make_resource(settings: Settings) -> dict[str, AttributeValue]:
@@ -147,8 +150,8 @@ class Pipeline:
                 self._start_prometheus()
 
     def _start_prometheus(self) -> None:
-        from claude_monitoring.exporters.prometheus import PrometheusServer, describe_bind_error
-
+        with once:
+            from claude_monitoring.exporters.prometheus import PrometheusServer, describe_bind_error
         host, port = self.settings.prometheus_host, self.settings.prometheus_port
         try:
             self._prometheus = PrometheusServer(host, port, self.collect, self.resource)
@@ -233,8 +236,19 @@ def acquire(
         pipeline = _pipelines.get(key)
         if pipeline is None:
             pipeline = _pipelines[key] = Pipeline(settings, custom, meter_provider)
+            _flush_at_the_end_of_a_worker()
         pipeline.users += 1
         return pipeline
+
+
+def _flush_at_the_end_of_a_worker() -> None:
+    """A forked worker of ``multiprocessing`` ends without ``atexit``; it runs finalizers instead."""
+    global _finalizer  # noqa: PLW0603 - one a process, and forgotten in a forked child
+    multiprocessing = sys.modules.get("multiprocessing")
+    if _finalizer is None and multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        _finalizer = Finalize(None, _at_exit, exitpriority=100)
 
 
 def release(pipeline: Pipeline, timeout_s: float) -> bool:
@@ -260,9 +274,10 @@ def before_exit(callback: Callable[[], None]) -> None:
 
 
 def _in_child() -> None:
-    global _lock, _forked  # noqa: PLW0603 - the parent's lock may be held by a thread that does not exist here
+    global _lock, _forked, _finalizer  # noqa: PLW0603 - the parent's lock may be held by a thread that does not exist here
     _lock = threading.RLock()
     _forked = True
+    _finalizer = None
     _sealed.renew_lock()
     _store.renew_lock()
     for pipeline in list(_pipelines.values()):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from claude_monitoring._once import once
+
 __all__ = ["PriceTable", "PriceTableError", "Tokens", "cost_usd"]
 
 PriceTable = Mapping[str, Mapping[str, float]]
@@ -37,8 +39,8 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
     if own is not None and model in own:
         prices = _checked_row(model, own[model])
         return math.fsum(count * prices.get(kind, 0.0) for kind, count in tokens._asdict().items()) / 1e6
-    from genai_prices import Usage, calc_price
-
+    with once:
+        from genai_prices import Usage, calc_price
     whole = {name: int(value) for name, value in tokens._asdict().items()}
     usage = Usage(
         input_tokens=whole["input"] + whole["cache_read"] + whole["cache_creation"],

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "status_of"]
 
 
-
 def status_of(exc: BaseException | None) -> str:
     """The outcome of a call: ``ok``, ``error`` or ``cancelled``.
 

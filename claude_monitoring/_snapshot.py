@@ -15,7 +15,7 @@ from claude_monitoring.types import AttributeValue, Temporality
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
 
-__all__ = ["Snapshot", "take", "to_metrics_data"]
+__all__ = ["Snapshot", "preload", "take", "to_metrics_data"]
 
 Value = float | Cell
 
@@ -27,6 +27,13 @@ class Snapshot:
     time_unix_nano: int
     rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Value], ...]], ...]
     values: Mapping[Series, Value] = field(default_factory=dict)
+
+
+def preload() -> None:
+    """Import what ``to_metrics_data`` needs."""
+    from opentelemetry.sdk import resources  # noqa: F401
+    from opentelemetry.sdk.metrics import export  # noqa: F401
+    from opentelemetry.sdk.util import instrumentation  # noqa: F401
 
 
 def take(store: Store) -> Snapshot:
@@ -117,9 +124,7 @@ def _metric(
     return Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
 
 
-def _since(
-    points: tuple[tuple[Series, Value], ...], base: Snapshot | None
-) -> list[tuple[Series, Value, int]]:
+def _since(points: tuple[tuple[Series, Value], ...], base: Snapshot | None) -> list[tuple[Series, Value, int]]:
     """The increase of each series that changed since ``base``, with the start of that interval."""
     rows: list[tuple[Series, Value, int]] = []
     for series, value in points:

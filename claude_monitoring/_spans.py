@@ -33,9 +33,7 @@ class _Feeder(SpanProcessor):
         return True
 
 
-def make_provider(
-    add_span: Callable[[ReadableSpan], None], resource: Mapping[str, AttributeValue]
-) -> TracerProvider:
+def make_provider(add_span: Callable[[ReadableSpan], None], resource: Mapping[str, AttributeValue]) -> TracerProvider:
     """A provider with our resource that gives each sampled, ended span to ``add_span``."""
     provider = TracerProvider(resource=Resource(dict(resource)), shutdown_on_exit=False)
     provider.add_span_processor(_Feeder(add_span))

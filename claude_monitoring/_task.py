@@ -218,5 +218,6 @@ class Task(Scope):
         if self._values is not None:
             self.monitor._task_gauges(self)
         if self.span is not None:
-            self.monitor._describe_task(self)
+            if self._values is not None or self._spec.complexity or status != "ok":
+                self.monitor._describe_task(self)
             self._close_span(exc, status)

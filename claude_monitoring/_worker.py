@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 
 from claude_monitoring._lanes import Lane
+from claude_monitoring._once import once
 from claude_monitoring._sealed import Sealed
+from claude_monitoring._snapshot import preload
 
 __all__ = ["Worker"]
 
@@ -77,8 +79,9 @@ class Worker:
         return all(results)
 
     def _run(self) -> None:
-        for lane in self.lanes:  # imports and connections are made here, not in the host's threads
-            with Sealed():
+        with Sealed(), once:  # imports are made here, not in the host's threads
+            preload()
+            for lane in self.lanes:
                 lane.exporter  # noqa: B018
         while True:
             with Sealed():

@@ -33,7 +33,7 @@ def totals(store: Store) -> dict[str, Series]:
     for spec, points in take(store).rows:
         by_attributes = found.setdefault(spec.name, {})
         for series, value in points:
-            key = frozenset(series.attributes.items())  # 1, 1.0 and True are one key here, and series of their own there
+            key = frozenset(series.attributes.items())  # one key for 1 and True, but two series
             amount = sum(value.buckets) if isinstance(value, Cell) else value
             by_attributes[key] = amount if spec.kind == "gauge" else by_attributes.get(key, 0) + amount
     return found

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 
-__all__ = ["environment", "run_program"]
+__all__ = ["environment", "run_file", "run_program"]
 
 
 def environment(endpoint: str = "", protocol: str = "", **more: str) -> dict[str, str]:
@@ -23,10 +24,19 @@ def environment(endpoint: str = "", protocol: str = "", **more: str) -> dict[str
     return clean | more
 
 
+def run_file(path: Path, env: Mapping[str, str], timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
+    """Run a script; a program that hangs fails the test."""
+    return _run([str(path)], env, timeout_s)
+
+
 def run_program(code: str, env: Mapping[str, str], timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
     """Run ``code``; a program that hangs fails the test."""
+    return _run(["-c", textwrap.dedent(code)], env, timeout_s)
+
+
+def _run(arguments: list[str], env: Mapping[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        [sys.executable, "-W", "error", *arguments],
         env=dict(env),
         capture_output=True,
         text=True,

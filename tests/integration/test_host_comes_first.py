@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_program
+from .program import environment, run_file, run_program
 
 FarSide = Callable[[], AbstractContextManager[int]]
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
@@ -214,3 +216,31 @@ def test_a_forked_child_reports_its_own_and_not_its_parents(protocol: str) -> No
         assert ended.returncode == 0, ended.stderr
         assert receiver.total("claude.steps") == 103
         assert len({point.resource["service.instance.id"] for point in receiver.metrics}) == 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_multiprocessing_deliver_what_they_recorded(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "pool.py"
+    program.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing, warnings
+            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads, Python 3.12 and later
+            from claude_monitoring import AgentMonitor
+            monitor = AgentMonitor("worker")
+            def work(number):
+                monitor.increment("steps", number)
+            if __name__ == "__main__":
+                monitor.increment("steps", 100)
+                context = multiprocessing.get_context("{method}")
+                workers = [context.Process(target=work, args=(number,)) for number in (1, 2, 3)]
+                for worker in workers:
+                    worker.start()
+                for worker in workers:
+                    worker.join()
+        """)
+    )
+    with OtlpReceiver() as receiver:
+        ended = run_file(program, environment(receiver.http_endpoint))
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert receiver.total("claude.steps") == 106
+        assert receiver.total("claude.sessions.active") == 0

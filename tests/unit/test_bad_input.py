@@ -1,7 +1,8 @@
-"""Design section 5, the rows on recording: refused, counted, told once, and raised only where the caller asked for it."""
+"""Design section 5, the rows on recording: refused, counted, told once, and raised only with ``strict``."""
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import signal
@@ -19,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_monitoring import AgentMonitor
-from claude_monitoring.testing import Captured, capture
+from claude_monitoring import AgentMonitor, Settings
+from claude_monitoring.testing import Captured, capture, totals
 
 REPOSITORY = Path(__file__).parents[2]
 CALLS = ["increment", "gauge", "histogram", "record_metric"]
@@ -173,9 +174,7 @@ def test_labels_that_repeat_the_monitors_own_do_not_make_a_second_series() -> No
     with capture("x") as seen:
         monitor = AgentMonitor("backend", project_name="book-cataloger", sprint="6B")
         monitor.record_metric("api_calls", 1)
-        monitor.record_metric(
-            "api_calls", 1, labels={"agent": "backend", "project": "book-cataloger", "sprint": "6B"}
-        )
+        monitor.record_metric("api_calls", 1, labels={"agent": "backend", "project": "book-cataloger", "sprint": "6B"})
         AgentMonitor("frontend", project_name="book-cataloger", sprint="6B").increment("jobs", 1, {"agent": "backend"})
         monitor.increment("jobs")
         found = samples_of(seen)
@@ -282,6 +281,50 @@ def test_after_the_close_every_call_is_a_counted_no_op(
     assert (seen.monitor.health().series, len(seen.events), len(seen.spans)) == before
     assert not monitor.health().enabled
     assert all("is closed" in line.message for line in caplog.records)
+
+
+SEALED = {name: use for name, use in USES.items() if name not in {"span", "child"}}
+
+
+@pytest.mark.parametrize("use", SEALED.values(), ids=SEALED)
+def test_a_bug_of_ours_is_sealed_off_counted_and_told_once(
+    seen: Captured,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    internal_faults: list[BaseException],
+    use: Callable[[AgentMonitor], object],
+) -> None:
+    def bug(*args: object, **kwargs: object) -> None:
+        raise LookupError("a bug of ours")
+
+    pipeline = seen.monitor._pipeline
+    with monkeypatch.context() as patched:
+        patched.setattr(seen.monitor._registry, "of", bug)
+        patched.setattr(seen.monitor._registry, "resolve", bug)
+        patched.setattr(pipeline, "add_event", bug)
+        for _ in range(2):
+            use(seen.monitor)
+    assert {type(fault) for fault in internal_faults} == {LookupError}
+    internal_faults.clear()
+    assert "please report it; your program is not affected: LookupError: a bug of ours" in caplog.records[0].message
+    assert len(caplog.records) == len({record.message for record in caplog.records})
+
+
+def test_past_the_bound_sums_stay_exact_and_the_host_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    settings = dataclasses.replace(Settings.load(environ={}, enabled=True), max_series=3)
+    monitor = AgentMonitor("m", settings=settings)
+    handle = monitor.counter("jobs", {"number": "99"})
+    for number in range(10):
+        monitor.increment("jobs", number, {"number": str(number)})
+    handle.add(5)
+    handle.add(5)
+    found = totals(monitor._pipeline.store)["claude.jobs"]  # type: ignore[union-attr]
+    assert sum(found.values()) == sum(range(10)) + 10
+    assert len(found) == 4
+    assert found[frozenset({("otel.metric.overflow", True)})] == sum(range(3, 10)) + 10
+    assert monitor.health().overflowed == 9
+    assert caplog.text.count("has reached its bound of series") == 1
+    monitor.close()
 
 
 def test_the_close_may_be_called_twice_and_inside_a_task(seen: Captured) -> None:

@@ -150,7 +150,7 @@ def test_captures_nest_and_the_inner_one_takes_what_happens_in_it() -> None:
 
 def test_what_the_program_raises_comes_through_and_everything_is_put_back() -> None:
     monitor = AgentMonitor("backend")
-    with pytest.raises(KeyError), capture() as seen:
+    with pytest.raises(KeyError), capture() as seen:  # noqa: PT012 - the block is the program
         monitor.increment("jobs")
         raise KeyError("x")
     assert seen.value("claude.jobs") == 1

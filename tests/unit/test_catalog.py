@@ -9,39 +9,39 @@ from claude_monitoring._names import prometheus_name
 
 ANY_UNIT = "*"  # the reference leaves the unit open, as long as the exposed name is right
 
-# Design 3b: Prometheus name, wire name, kind, unit, own attributes, attributes that the monitor adds.
+# Design 3b: Prometheus name, wire name, kind, unit, own attributes, and `agent` where the monitor adds that alone.
 FRAMEWORK = """
-claude_sessions_total                     claude.sessions                  counter          {session}  -                 framework
-claude_sessions_active                    claude.sessions.active           up_down_counter  {session}  -                 framework
-claude_session_duration_seconds           claude.session.duration          histogram        s          -                 framework
-claude_tasks_total                        claude.tasks                     counter          {task}     task_type,status  framework
-claude_tasks_active                       claude.tasks.active              up_down_counter  {task}     task_type         framework
-claude_task_duration_seconds              claude.task.duration             histogram        s          task_type,status  framework
-claude_task_throughput                    claude.task.throughput           gauge            *          task_type         framework
-claude_lines_added_total                  claude.lines_added               counter          {line}     file_type         framework
-claude_lines_deleted_total                claude.lines_deleted             counter          {line}     file_type         framework
-claude_files_modified_total               claude.files_modified            counter          {file}     -                 framework
-claude_files_read_total                   claude.files_read                counter          {file}     -                 framework
-claude_tokens_input_total                 claude.tokens.input              counter          {token}    model             framework
-claude_tokens_output_total                claude.tokens.output             counter          {token}    model             framework
-claude_api_calls_total                    claude.api.calls                 counter          {call}     model             framework
-claude_api_cost_usd_total                 claude.api.cost_usd              counter          -          model             framework
-claude_tool_calls_total                   claude.tool.calls                counter          {call}     tool,status       framework
-claude_errors_total                       claude.errors                    counter          {error}    error_type        framework
-claude_response_time_seconds              claude.response_time             histogram        s          model             framework
-claude_concurrent_requests                claude.concurrent_requests       up_down_counter  *          -                 framework
-claude_agent_efficiency_score             claude.agent.efficiency_score    gauge            *          -                 framework
-claude_agent_quality_score                claude.agent.quality_score       gauge            *          -                 framework
-claude_agent_collaboration_score          claude.agent.collaboration_score gauge            *          -                 framework
-claude_agent_xp                           claude.agent.xp                  gauge            *          -                 agent
-claude_agent_level                        claude.agent.level               gauge            *          -                 agent
-claude_features_delivered_total           claude.features.delivered        counter          *          -                 framework
-claude_story_points_delivered_total       claude.story_points.delivered    counter          *          -                 framework
-claude_bugs_introduced_total              claude.bugs_introduced           counter          *          -                 framework
-claude_patterns_extracted_total           claude.patterns_extracted        counter          *          -                 framework
-claude_context_usage_percent              claude.context.usage             gauge            %          -                 agent
-claude_pattern_loads_total                claude.pattern.loads             counter          *          pattern           agent
-claude_quality_gate_total                 claude.quality_gate              counter          *          gate,result       framework
+claude_sessions_total               claude.sessions                  counter         {session} -
+claude_sessions_active              claude.sessions.active           up_down_counter {session} -
+claude_session_duration_seconds     claude.session.duration          histogram       s         -
+claude_tasks_total                  claude.tasks                     counter         {task}    task_type,status
+claude_tasks_active                 claude.tasks.active              up_down_counter {task}    task_type
+claude_task_duration_seconds        claude.task.duration             histogram       s         task_type,status
+claude_task_throughput              claude.task.throughput           gauge           *         task_type
+claude_lines_added_total            claude.lines_added               counter         {line}    file_type
+claude_lines_deleted_total          claude.lines_deleted             counter         {line}    file_type
+claude_files_modified_total         claude.files_modified            counter         {file}    -
+claude_files_read_total             claude.files_read                counter         {file}    -
+claude_tokens_input_total           claude.tokens.input              counter         {token}   model
+claude_tokens_output_total          claude.tokens.output             counter         {token}   model
+claude_api_calls_total              claude.api.calls                 counter         {call}    model
+claude_api_cost_usd_total           claude.api.cost_usd              counter         -         model
+claude_tool_calls_total             claude.tool.calls                counter         {call}    tool,status
+claude_errors_total                 claude.errors                    counter         {error}   error_type
+claude_response_time_seconds        claude.response_time             histogram       s         model
+claude_concurrent_requests          claude.concurrent_requests       up_down_counter *         -
+claude_agent_efficiency_score       claude.agent.efficiency_score    gauge           *         -
+claude_agent_quality_score          claude.agent.quality_score       gauge           *         -
+claude_agent_collaboration_score    claude.agent.collaboration_score gauge           *         -
+claude_agent_xp                     claude.agent.xp                  gauge           *         -                agent
+claude_agent_level                  claude.agent.level               gauge           *         -                agent
+claude_features_delivered_total     claude.features.delivered        counter         *         -
+claude_story_points_delivered_total claude.story_points.delivered    counter         *         -
+claude_bugs_introduced_total        claude.bugs_introduced           counter         *         -
+claude_patterns_extracted_total     claude.patterns_extracted        counter         *         -
+claude_context_usage_percent        claude.context.usage             gauge           %         -                agent
+claude_pattern_loads_total          claude.pattern.loads             counter         *         pattern          agent
+claude_quality_gate_total           claude.quality_gate              counter         *         gate,result
 """
 
 USAGE_KEYS = ("model", "query_source", "effort", "speed", "agent.name", "skill.name", "plugin.name")
@@ -57,8 +57,10 @@ NATIVE = [
     (
         "claude_code.lines_of_code.count",
         "",
-        "Count of lines of code modified, with the 'type' attribute indicating whether lines were added or removed and "
-        "the 'model' attribute indicating which model made the change",
+        (
+            "Count of lines of code modified, with the 'type' attribute indicating whether lines were added or removed "
+            "and the 'model' attribute indicating which model made the change"
+        ),
         ("type", "model"),
         "claude_code_lines_of_code_count_total",
     ),
@@ -99,7 +101,7 @@ NATIVE = [
         "claude_code_active_time_total",
     ),
 ]
-ROWS = [line.split() for line in FRAMEWORK.strip().splitlines()]
+ROWS = [(*line.split(), "framework")[:6] for line in FRAMEWORK.strip().splitlines()]
 
 
 def exposed(spec: MetricSpec) -> str:
@@ -114,7 +116,7 @@ def test_a_framework_metric_is_the_one_of_the_customers_reference(
     assert exposed(spec) == shown
     assert spec.kind == kind
     assert unit in {ANY_UNIT, spec.unit or "-"}
-    assert ",".join(spec.keys) or "-" == keys
+    assert (",".join(spec.keys) or "-") == keys
     assert spec.base == base
     assert spec.scope == "claude_monitoring"
 

@@ -134,7 +134,7 @@ def test_a_cancelled_task_says_so_on_its_span(seen: Captured) -> None:
 
 
 def test_a_fault_that_the_caller_declared_fine_leaves_the_span_unmarked(seen: Captured) -> None:
-    with pytest.raises(ValueError, match="known"), seen.monitor.track_task("x") as task:
+    with pytest.raises(ValueError, match="known"), seen.monitor.track_task("x") as task:  # noqa: PT012 - as a caller would
         task.set_outcome("ok")
         raise ValueError("known")
     [span] = seen.spans
@@ -152,7 +152,8 @@ def test_a_task_that_the_caller_declared_failed_has_an_error_on_its_span(seen: C
 
 
 def test_a_span_carries_the_callers_attributes(seen: Captured) -> None:
-    with seen.monitor.span("x", {"http.method": "GET", "tries": 3, "cached": False, "nothing": None, "obj": [1]}) as span:
+    given = {"http.method": "GET", "tries": 3, "cached": False, "nothing": None, "obj": [1]}
+    with seen.monitor.span("x", given) as span:
         span.set_attribute("late", 1.5)
     attributes = by_name(seen)["x"].attributes
     assert attributes is not None

@@ -90,7 +90,10 @@ def test_whatever_the_value_it_is_plain_bounded_and_can_be_encoded(value: object
         assert -(2**63) <= found < 2**63
 
 
-@given(st.dictionaries(st.one_of(st.none(), st.integers(), st.text(max_size=200), st.builds(Broken)), ANYTHING, max_size=6))
+KEYS = st.one_of(st.none(), st.integers(), st.text(max_size=200), st.builds(Broken))
+
+
+@given(st.dictionaries(KEYS, ANYTHING, max_size=6))
 def test_whatever_the_labels_their_keys_are_sorted_text_and_each_there_once(labels: dict[Any, object]) -> None:
     keys = [key for key, _ in normalise(labels)]
     assert all(type(key) is str and len(key) <= MAX_VALUE_CHARS for key in keys)
@@ -145,7 +148,10 @@ def test_a_label_that_can_not_be_written_does_not_cost_the_measurement(seen: Cap
     assert seen.value("claude.jobs", {"<Broken>": "x"}, who="<Broken>", n="<int>") == 1
 
 
-@given(st.lists(st.tuples(st.dictionaries(st.sampled_from("ab"), ANYTHING, max_size=2), st.integers(0, 9)), max_size=30))
+ROWS = st.lists(st.tuples(st.dictionaries(st.sampled_from("ab"), ANYTHING, max_size=2), st.integers(0, 9)), max_size=30)
+
+
+@given(ROWS)
 def test_whatever_the_labels_the_sum_over_all_series_is_exact(rows: list[tuple[dict[str, object], int]]) -> None:
     from claude_monitoring._catalog import MetricSpec
     from claude_monitoring._store import Store, SumSeries

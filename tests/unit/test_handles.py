@@ -160,7 +160,8 @@ def test_one_handle_in_many_threads_loses_nothing(seen: Captured) -> None:
     assert seen.value("claude.wait_seconds") == 80_000
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["handle", "other handle", "name", "thread"]), st.integers(0, 2**40)), max_size=40)
+WAYS = st.sampled_from(["handle", "other handle", "name", "thread"])
+STEPS = st.lists(st.tuples(WAYS, st.integers(0, 2**40)), max_size=40)
 
 
 @given(STEPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -150,7 +150,7 @@ def test_coroutines_and_generators_are_measured_to_their_end(seen: Captured) -> 
         await asyncio.sleep(0)
 
     @track_performance(monitor=seen.monitor, task_type="generator", items="return")
-    def produce() -> Iterator[int]:
+    def produce() -> Generator[int, None, int]:
         yield 1
         return 5
 

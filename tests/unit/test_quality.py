@@ -44,7 +44,9 @@ def write_data_file(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("share", "result"), [(0.95, "passed"), (0.9, "passed"), (0.89, "failed"), (0, "failed"), (1, "passed")])
+@pytest.mark.parametrize(
+    ("share", "result"), [(0.95, "passed"), (0.9, "passed"), (0.89, "failed"), (0, "failed"), (1, "passed")]
+)
 def test_the_gate_takes_what_the_function_reports(seen: Captured, share: float, result: str) -> None:
     @track_quality(monitor=seen.monitor, test_coverage_required=0.90)
     def implement_with_tests() -> dict[str, Any]:
@@ -160,7 +162,9 @@ def test_each_format_that_coverage_writes_can_be_read(
     assert seen.value("claude.quality_gate", result="passed") == 1
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "{", "<coverage/>", "<coverage", '{"totals": {}}', "\xff\xfe", "SQLite"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "{", "<coverage/>", "<coverage", '{"totals": {}}', "\xff\xfe", "SQLite"]
+)
 def test_a_file_that_is_no_coverage_report_says_so_and_is_unknown(seen: Captured, tmp_path: Path, text: str) -> None:
     file = tmp_path / "coverage.json"
     file.write_text(text, encoding="latin-1")
@@ -184,7 +188,7 @@ def test_a_file_that_is_not_there_is_unknown_and_named(seen: Captured, caplog: p
 
 
 @pytest.mark.parametrize("name", ["coverage.json", "coverage.xml"])
-def test_a_report_written_by_the_call_in_the_working_directory_is_found(seen: Captured, tmp_path: Path, name: str) -> None:
+def test_a_report_written_by_the_call_is_found(seen: Captured, tmp_path: Path, name: str) -> None:
     @track_quality(monitor=seen.monitor)
     def implement() -> None:
         (write_json(tmp_path / name, 99) if name.endswith("json") else write_xml(tmp_path / name, 0.99))

@@ -1,4 +1,4 @@
-"""The customer's own examples ("Python SDK Usage" and "Best Practices"), run as they stand; only what they call is ours."""
+"""The customer's examples ("Python SDK Usage", "Best Practices"), run as they stand; only what they call is ours."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_custom_exporter() -> None:
 
     exporter = run(CUSTOM_EXPORTER)["PostgreSQLExporter"]()
     assert isinstance(exporter, CustomExporter)
-    exporter.db = Database()
+    exporter.db = Database()  # type: ignore[attr-defined]
     monitor = AgentMonitor("backend", exporters=[exporter])
     monitor.increment("features_completed", 3)
     assert monitor.close()

@@ -172,9 +172,7 @@ def test_another_monitors_session_is_not_ones_own(seen: Captured) -> None:
     assert seen.value("claude_code.commit.count", {"session.id": "s-1", "agent.name": "backend"}) == 1
 
 
-def test_threads_that_use_a_monitor_first_at_the_same_moment_begin_one_session(
-    request: pytest.FixtureRequest
-) -> None:
+def test_threads_that_use_a_monitor_first_at_the_same_moment_begin_one_session(request: pytest.FixtureRequest) -> None:
     request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
     sys.setswitchinterval(1e-6)
     for _ in range(20):
@@ -193,6 +191,18 @@ def test_threads_that_use_a_monitor_first_at_the_same_moment_begin_one_session(
                 thread.join()
             assert seen.value("claude.jobs") == 8
             assert seen.value("claude.sessions", agent="backend") == 1
+
+
+def test_a_monitor_closes_with_its_block_also_in_a_coroutine() -> None:
+    async def main() -> AgentMonitor:
+        async with AgentMonitor("backend") as monitor:
+            monitor.increment("jobs")
+        return monitor
+
+    with capture("x") as seen:
+        monitor = asyncio.run(main())
+        assert seen.value("claude.session.duration", agent="backend") == 1
+        assert not monitor.health().enabled
 
 
 def test_a_session_of_a_closed_monitor_is_a_counted_no_op(seen: Captured) -> None:

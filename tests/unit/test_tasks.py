@@ -39,7 +39,7 @@ def test_the_name_of_a_task_is_no_label_anywhere(seen: Captured) -> None:
 
 def test_an_exception_is_counted_by_type_and_goes_on_unchanged(seen: Captured) -> None:
     error = KeyError("missing")
-    with pytest.raises(KeyError) as caught, seen.monitor.track_task("risky", complexity=3) as task:  # noqa: PT012
+    with pytest.raises(KeyError) as caught, seen.monitor.track_task("risky", complexity=3) as task:
         raise error
     assert caught.value is error
     assert task.status == "error"
@@ -107,7 +107,7 @@ def test_the_caller_may_say_how_it_went(seen: Captured, outcome: str) -> None:
 
 
 def test_an_outcome_said_by_the_caller_stands_against_an_exception(seen: Captured) -> None:
-    with pytest.raises(ValueError, match="known"), seen.monitor.track_task("x") as task:
+    with pytest.raises(ValueError, match="known"), seen.monitor.track_task("x") as task:  # noqa: PT012 - as a caller would
         task.set_outcome("ok")
         raise ValueError("known")
     assert seen.value("claude.tasks", status="ok") == 1
@@ -167,7 +167,7 @@ def test_strict_raises_where_the_mistake_is_made(seen: Captured, field: str) -> 
         with pytest.raises(ValueError, match="from 0"):
             monitor.track_task("x", complexity=-1)
         return
-    with monitor.track_task("x") as task, pytest.raises(ValueError, match="expected|outcome"):
+    with monitor.track_task("x") as task, pytest.raises(ValueError, match=r"expected|outcome"):
         task.set_outcome("done") if field == "outcome" else setattr(task, field, math.nan)
     assert seen.value("claude.tasks", agent="strict", status="ok") == 1
 
@@ -177,7 +177,8 @@ class Kind(enum.Enum):
 
 
 @pytest.mark.parametrize(
-    ("task_type", "label"), [(None, "general"), ("", "general"), (Kind.FEATURE, "Kind.FEATURE"), (["a"], "['a']"), (7, "7")]
+    ("task_type", "label"),
+    [(None, "general"), ("", "general"), (Kind.FEATURE, "Kind.FEATURE"), (["a"], "['a']"), (7, "7")],
 )
 def test_a_task_type_that_is_no_text_becomes_one(seen: Captured, task_type: Any, label: str) -> None:
     with seen.monitor.track_task("x", task_type=task_type):
@@ -205,7 +206,7 @@ def test_a_task_without_tokens_has_no_efficiency(seen: Captured) -> None:
     assert seen.series("claude.agent.efficiency_score") == {}
 
 
-TREES = st.recursive(
+TREES: st.SearchStrategy[Any] = st.recursive(
     st.integers(0, 1_000).map(lambda tokens: (tokens, [])),
     lambda trees: st.tuples(st.integers(0, 1_000), st.lists(trees, max_size=3)),
     max_leaves=12,

@@ -26,14 +26,14 @@ def test_usage_feeds_both_families(seen: Captured) -> None:
         cache_creation_tokens=300,
         duration_s=1.5,
     )
-    by_type = {kind: seen.value(TOKENS, type=kind, model="claude-sonnet-4-5", query_source="main") for kind in
-               ("input", "output", "cacheRead", "cacheCreation")}  # fmt: skip
+    kinds = ("input", "output", "cacheRead", "cacheCreation")
+    by_type = {kind: seen.value(TOKENS, type=kind, model="claude-sonnet-4-5", query_source="main") for kind in kinds}
     assert by_type == {"input": 1200, "output": 77, "cacheRead": 4500, "cacheCreation": 300}
     assert seen.value("claude.tokens.input", model="claude-sonnet-4-5", agent="backend") == 1200
     assert seen.value("claude.tokens.output", model="claude-sonnet-4-5", agent="backend") == 77
     assert seen.value("claude.api.calls", model="claude-sonnet-4-5") == 1
     assert seen.value("claude.response_time", model="claude-sonnet-4-5") == 1
-    assert seen.value("claude_code.cost.usage", model="claude-sonnet-4-5", query_source="main") == pytest.approx(0.00723)
+    assert seen.value("claude_code.cost.usage", query_source="main") == pytest.approx(0.00723)
     assert seen.value("claude.api.cost_usd", model="claude-sonnet-4-5") == pytest.approx(0.00723)
 
 
@@ -191,12 +191,12 @@ def test_a_cost_without_a_model_is_that_of_an_unknown_one(seen: Captured) -> Non
 
 
 def test_errors_by_the_type_of_the_exception_or_by_a_name(seen: Captured) -> None:
-    class OutOfPaper(Exception): ...
+    class OutOfPaperError(Exception): ...
 
-    seen.monitor.record_error(OutOfPaper("tray 2"))
+    seen.monitor.record_error(OutOfPaperError("tray 2"))
     seen.monitor.record_error("rate_limit")
     seen.monitor.record_error("")
-    assert seen.value("claude.errors", error_type="OutOfPaper") == 1
+    assert seen.value("claude.errors", error_type="OutOfPaperError") == 1
     assert seen.value("claude.errors", error_type="rate_limit") == 1
     assert seen.value("claude.errors", error_type="unknown") == 1
 
@@ -210,12 +210,12 @@ def test_one_exception_recorded_twice_is_one_error(seen: Captured) -> None:
 
 
 def test_an_exception_that_can_not_be_marked_is_counted_all_the_same(seen: Captured) -> None:
-    class Frozen(Exception):
+    class FrozenError(Exception):
         def __setattr__(self, key: str, value: object) -> None:
             raise AttributeError("frozen")
 
-    seen.monitor.record_error(Frozen())
-    assert seen.value("claude.errors", error_type="Frozen") == 1
+    seen.monitor.record_error(FrozenError())
+    assert seen.value("claude.errors", error_type="FrozenError") == 1
 
 
 AMOUNT_CALLS: list[tuple[str, str]] = [
@@ -263,10 +263,11 @@ def test_sums_of_tokens_are_exact_and_the_two_families_agree(rows: list[tuple[in
     with capture() as seen:
         for row in rows:
             seen.monitor.record_usage(row[4], *row[:4], cost_usd=row[0] / 2**20)
-    for position, kind in enumerate(("input", "output", "cacheRead", "cacheCreation")):
-        assert seen.value(TOKENS, type=kind) == sum(row[position] for row in rows)
+    columns = zip(*(row[:4] for row in rows), strict=True) if rows else [()] * 4
+    for kind, column in zip(("input", "output", "cacheRead", "cacheCreation"), columns, strict=True):
+        assert seen.value(TOKENS, type=kind) == sum(column)
     for model in ("a", "b"):
-        mine = [row for row in rows if row[4] == model]
+        mine = [row for row in rows if row[-1] == model]
         assert seen.value("claude.tokens.input", model=model) == sum(row[0] for row in mine)
         assert seen.value("claude.tokens.output", model=model) == sum(row[1] for row in mine)
         assert seen.value("claude.api.calls", model=model) == len(mine)
