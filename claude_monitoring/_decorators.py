@@ -132,7 +132,8 @@ def track_performance(
         monitor: As for ``track_task``.
         items: Where the number of items comes from: the name or the position of an argument (0 is ``self`` in a
             method), ``"return"`` for the returned value, or a callable that is given the returned value. A number
-            counts as itself, anything else by its length. If left out: the argument called ``items``, else the first that is a list, tuple or set.
+            counts as itself, anything else by its length. If left out: the argument called ``items``, else the first
+            that is a list, tuple or set.
         task_type: The label of the two task metrics.
     """
     decorate: Any = performance_decorator(monitor, items=items, task_type=task_type)

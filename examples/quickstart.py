@@ -4,8 +4,7 @@ from claude_monitoring import AgentMonitor
 from claude_monitoring.receiver import OtlpReceiver
 
 with OtlpReceiver() as receiver:
-    monitor = AgentMonitor(agent_id="backend", project_name="book-cataloger", enabled=True,
-                           export_to_grafana=True, endpoint=receiver.http_endpoint)  # fmt: skip
+    monitor = AgentMonitor("backend", project_name="books", export_to_grafana=True, endpoint=receiver.http_endpoint)
 
     @monitor.track_task(task_type="feature", complexity=5)
     def add_rate_limiting() -> None:
