@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from claude_monitoring.exporters.custom import CustomExporter
 
-__all__ = ["MonitorCore", "monitors", "override", "redirected"]
+__all__ = ["MonitorCore", "monitors", "redirect", "redirected"]
 
 _MAX_CACHED = 1_000
 
@@ -51,7 +51,6 @@ class MonitorCore(TaskRecorder):
     _closed: bool
 
     def _name(self, agent_id: str, project_name: str | None, sprint: str | None) -> None:
-        self._health = HealthCounters()
         if not isinstance(agent_id, str) or not agent_id.strip():
             self._refuse("agent_id", ValueError(f"agent_id is the agent's name, got {agent_id!r}; 'unknown' is used"))
             agent_id = "unknown"
@@ -65,6 +64,7 @@ class MonitorCore(TaskRecorder):
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
         self._ready = False
+        self._health = HealthCounters()
         self._pipeline: _pipeline.Pipeline | None = None
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
@@ -124,10 +124,13 @@ class MonitorCore(TaskRecorder):
         pipeline.start()
 
     def _use(self, pipeline: _pipeline.Pipeline) -> None:
+        for reason, times in self._health.snapshot(enabled=True, exporters=(), series=0).dropped.items():
+            if self._health is not pipeline.health:  # what was refused before the first use
+                pipeline.health.drop(DropReason(reason), times)
         self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
         with Sealed():
-            self._tracing = tracing_for(pipeline, self._tracer_provider)
+            self._tracing = tracing_for(pipeline, self._tracer_provider, ask_host=not _redirections)
         self._wants_spans = self._tracing is not None
         self._pipeline = pipeline
 
@@ -214,43 +217,80 @@ class MonitorCore(TaskRecorder):
         if self._parent is None and self._session is not None:
             self._session.finish(None)
 
+    def _stop(self) -> _pipeline.Pipeline | None:
+        """End the session and stop recording, once; what comes back is the pipeline to give back."""
+        with once:
+            if self._closed:
+                return None
+            self._end_session()
+            pipeline, self._pipeline = self._pipeline, None
+            self._closed = True
+            self._on = self._wants_spans = False
+            self._forget()
+            self._meters.clear()
+            for handle in list(self._handles):
+                handle.unbind()
+            return pipeline
 
-_redirect: list[tuple[Settings, tuple[CustomExporter, ...]]] = []
+
+_PROVIDERS = ("_tracer_provider", "_meter_provider", "_logger_provider")
+_STATE = ("_settings", "_exporters", "_on", "_closed", "_pipeline", "_session", "_health", *_PROVIDERS)
 
 
-def override() -> tuple[Settings, tuple[CustomExporter, ...]] | None:
-    """Settings and exporters that a new monitor has to take instead of its own; ``None`` outside ``capture``."""
-    return _redirect[-1] if _redirect else None
+class _Redirection:
+    """Where monitors record during ``capture``, and what they were before."""
 
+    def __init__(self, settings: Settings, exporters: tuple[CustomExporter, ...]) -> None:
+        self.settings = settings
+        self.exporters = exporters
+        self.saved: list[tuple[MonitorCore, dict[str, Any]]] = []
 
-@contextmanager
-def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
-    """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
-    providers = ("_tracer_provider", "_meter_provider", "_logger_provider")
-    fields = ("_settings", "_exporters", "_on", "_closed", "_pipeline", "_session", "_health", *providers)
-    saved: list[tuple[MonitorCore, dict[str, Any]]] = []
-    for monitor in list(monitors):
-        if not monitor._closed:
-            saved.append((monitor, {name: getattr(monitor, name) for name in fields}))
-            monitor._settings, monitor._exporters = settings, exporters
-            monitor._tracer_provider = monitor._meter_provider = monitor._logger_provider = None
-            monitor._on = True
-            monitor._start_anew()
-    _redirect.append((settings, exporters))
-    try:
-        yield
-    finally:
-        _redirect.pop()
-        for monitor, state in saved:
+    def take(self, monitor: MonitorCore) -> None:
+        self.saved.append((monitor, {name: getattr(monitor, name) for name in _STATE}))
+        monitor._settings, monitor._exporters = self.settings, self.exporters
+        monitor._tracer_provider = monitor._meter_provider = monitor._logger_provider = None
+        monitor._on = True
+        monitor._start_anew()
+
+    def undo(self) -> None:
+        for monitor, state in self.saved:
             if monitor._pipeline is not None:
                 monitor._end_session()
                 _pipeline.release(monitor._pipeline, 5)
             monitor._start_anew()
             for name, value in state.items():
                 setattr(monitor, name, value)
+            parent = monitor._parent
+            if parent is not None and monitor._settings is self.settings:  # made inside, of one that was taken
+                for name in ("_settings", "_exporters", "_on", *_PROVIDERS):
+                    setattr(monitor, name, getattr(parent, name))
             if monitor._pipeline is not None:
                 monitor._use(monitor._pipeline)
                 monitor._ready = True
+
+
+_redirections: list[_Redirection] = []
+
+
+def redirect(monitor: MonitorCore) -> None:
+    """Let a new monitor record where ``capture`` says, if one is under way."""
+    if _redirections:
+        _redirections[-1].take(monitor)
+
+
+@contextmanager
+def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
+    """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
+    redirection = _Redirection(settings, exporters)
+    for monitor in list(monitors):
+        if not monitor._closed:
+            redirection.take(monitor)
+    _redirections.append(redirection)
+    try:
+        yield
+    finally:
+        _redirections.pop()
+        redirection.undo()
 
 
 def _in_child() -> None:

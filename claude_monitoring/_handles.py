@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class Handle:
         self._recorder = recorder
         self._kind = kind
         self._name = name
-        self._labels = dict(labels) if labels else None
+        self._labels = dict(labels) if isinstance(labels, Mapping) else labels  # anything else is refused at use
         self._series: Any = _UNBOUND
         recorder._handles.add(self)
 

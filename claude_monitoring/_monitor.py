@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from claude_monitoring import _pipeline
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._context import Frame, current_frame, enter, leave
-from claude_monitoring._core import MonitorCore, monitors, override
+from claude_monitoring._core import MonitorCore, monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
 from claude_monitoring._events import emit_to, make_event
-from claude_monitoring._guard import plain
+from claude_monitoring._guard import MAX_CONTENT_CHARS, plain
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
 from claude_monitoring._performance import ItemsFrom
@@ -113,10 +113,6 @@ class AgentMonitor(MonitorCore):
             "temporality": temporality,
         }
         self._settings = settings or Settings.load(**{key: value for key, value in given.items() if value is not None})
-        taken = override()
-        if taken is not None:
-            self._settings, exporters, enabled = *taken, True
-            tracer_provider = meter_provider = logger_provider = None
         self._strict = self._settings.strict if strict is None else strict
         self._exporters = tuple(exporters)
         self._tracer_provider = tracer_provider
@@ -131,8 +127,9 @@ class AgentMonitor(MonitorCore):
         self._closed = False
         self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._tokens_of_with: list[Token[Frame | None]] = []
-        self._name(agent_id, project_name, sprint)
         self._start_anew()
+        redirect(self)
+        self._name(agent_id, project_name, sprint)
         monitors.add(self)
         self._say_settings()
         if agent_level is not None:
@@ -200,8 +197,7 @@ class AgentMonitor(MonitorCore):
 
     def span(self, name: str, attributes: Mapping[str, object] | None = None) -> SpanScope:
         """A span of your own, as a context manager; spans opened inside are its children."""
-        own = {str(key): value for key, raw in (attributes or {}).items() if (value := plain(raw)) is not None}
-        return SpanScope(self, str(name), own)
+        return SpanScope(self, str(name), self._content("span", attributes))
 
     def event(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
         """Record an event as an OpenTelemetry log record.
@@ -211,6 +207,7 @@ class AgentMonitor(MonitorCore):
                 ``claude.<name>``.
             attributes: Beside the standard ones, ``event.name``, ``event.timestamp`` and ``event.sequence``.
         """
+        own = self._content("event", attributes)
         with Sealed():
             if not self._live() or self._pipeline is None:
                 return
@@ -223,17 +220,25 @@ class AgentMonitor(MonitorCore):
                 **dict(self._standard_attributes(self.session_id)),
                 "event.name": short,
                 "event.timestamp": _iso(now),
-                "event.sequence": next(self._sequence),
+                "event.sequence": next(self._root()._sequence),
+                **own,
             }
-            whole.update(
-                (str(key), value) for key, raw in (attributes or {}).items() if (value := plain(raw)) is not None
-            )
             body = f"{'claude_code' if native else 'claude'}.{short}"
             scope = EVENTS_SCOPE if native else FRAMEWORK_SCOPE
             if self._logger_provider is not None:
                 emit_to(self._logger_provider, body, now, whole, scope)
             else:
                 self._pipeline.add_event(make_event(body, now, whole, scope))
+
+    def _content(self, what: str, attributes: object) -> dict[str, AttributeValue]:
+        """A caller's attributes of a span or an event as plain values; what is no mapping is refused."""
+        if attributes is None:
+            return {}
+        if not isinstance(attributes, Mapping):
+            self._refuse(what, TypeError(f"attributes are a mapping, got {type(attributes).__name__}"))
+            return {}
+        found = ((str(plain(key)), plain(raw, MAX_CONTENT_CHARS)) for key, raw in attributes.items())
+        return {key: value for key, value in found if value is not None}
 
     def counter(self, name: str, labels: Labels | None = None) -> CounterHandle:
         """A handle for ``increment(name, ..., labels)`` in hot loops: ``handle.add(1)``."""
@@ -291,17 +296,7 @@ class AgentMonitor(MonitorCore):
         Returns:
             As for ``flush``.
         """
-        if self._closed:
-            return True
-        self._end_session()
-        pipeline, self._pipeline = self._pipeline, None
-        self._closed = True
-        self._on = False
-        self._forget()
-        self._meters.clear()
-        self._wants_spans = False
-        for handle in list(self._handles):
-            handle.unbind()
+        pipeline = self._stop()
         if pipeline is None:
             return True
         bound_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s

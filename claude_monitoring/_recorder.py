@@ -9,7 +9,7 @@ from numbers import Integral, Number
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from claude_monitoring._guard import Pairs, normalise
+from claude_monitoring._guard import Pairs, normalise, plain
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import InvalidNameError, KindConflictError, Registry
 from claude_monitoring._sealed import report_internal_error, warn_once
@@ -30,20 +30,23 @@ def number(value: object) -> int | float:
 
     Raises:
         TypeError: It is no number; ``bool`` and text count as none.
-        ValueError: It is not finite.
+        ValueError: It is not finite, or more than a ``float`` can hold.
     """
-    plain: int | float
+    amount: int | float
     if isinstance(value, bool) or not isinstance(value, Number) or isinstance(value, complex):
-        raise TypeError(f"expected a number, got {str(value)[:80]!r} ({type(value).__name__})")
-    if isinstance(value, Integral):
-        plain = int(value)
-        if abs(plain) > MAX_AMOUNT:
-            plain = float(plain)
-    else:
-        plain = float(value)  # type: ignore[arg-type]  # Decimal, fractions and numpy scalars have __float__
-    if not math.isfinite(plain):
-        raise ValueError(f"expected a finite number, got {plain}")
-    return plain
+        raise TypeError(f"expected a number, got {str(plain(value))[:80]!r} ({type(value).__name__})")
+    try:
+        if isinstance(value, Integral):
+            amount = int(value)
+            if abs(amount) > MAX_AMOUNT:
+                amount = float(amount)
+        else:
+            amount = float(value)  # type: ignore[arg-type]  # Decimal, fractions and numpy scalars have __float__
+    except OverflowError as exc:
+        raise ValueError("expected a number below 1.8e308") from exc
+    if not math.isfinite(amount):
+        raise ValueError(f"expected a finite number, got {amount}")
+    return amount
 
 
 class Recorder:

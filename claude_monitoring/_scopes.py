@@ -109,11 +109,13 @@ class Scope:
         span = self.span
         if span is None:
             return
-        if exc is not None and status != "ok":
+        if status != "ok":
             from opentelemetry.trace import Status, StatusCode
 
-            span.record_exception(exc, escaped=True)
-            span.set_status(Status(StatusCode.ERROR, f"{status}: {type(exc).__name__}"))
+            if exc is not None:
+                span.record_exception(exc, escaped=True)
+            why = f": {type(exc).__name__}" if exc is not None else ""
+            span.set_status(Status(StatusCode.ERROR, status + why))
         span.end()
 
     def __enter__(self) -> Self:

@@ -185,6 +185,22 @@ class HistogramSeries(Series):
         return merged
 
 
+_MONITORS_KEYS = frozenset({"agent", "project", "sprint"})
+
+
+def _split(base: Pairs, own: Pairs) -> tuple[Pairs, Pairs]:
+    """The same attributes in the one way to split them, whoever gave them: a label may repeat or replace a monitor's.
+
+    Two series with equal attributes would meet in Prometheus.
+    """
+    held = dict(base)
+    moved = [pair for pair in own if pair[0] in held or pair[0] in _MONITORS_KEYS]
+    if not moved:
+        return base, own
+    held.update(moved)
+    return tuple(sorted(held.items())), tuple(pair for pair in own if pair not in moved)
+
+
 class Instrument:
     """One metric of a store with its series, bounded in number."""
 
@@ -211,6 +227,7 @@ class Instrument:
         The overflow series carries the attribute that the OpenTelemetry specification gives it
         (metrics/sdk.md, "Overflow attribute").
         """
+        base, own = _split(base, own)
         key = (identity(base), identity(own))
         found = self.by_identity.get(key)
         if found is not None:

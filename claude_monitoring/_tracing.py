@@ -32,13 +32,14 @@ class Tracing:
         self.current = get_current
 
 
-def tracing_for(pipeline: Pipeline, given: TracerProvider | None) -> Tracing | None:
+def tracing_for(pipeline: Pipeline, given: TracerProvider | None, *, ask_host: bool = True) -> Tracing | None:
     """The tracer to use, ``None`` where spans are not wanted.
 
     The order: the provider that the monitor was given; the global one, if the host has set it; one of ours that
     feeds the pipeline, if an exporter for traces is configured. Globals are never set by us.
     """
-    provider = given or _host_provider() or (_own_provider(pipeline) if pipeline.wants_spans else None)
+    host = _host_provider() if ask_host else None
+    provider = given or host or (_own_provider(pipeline) if pipeline.wants_spans else None)
     return Tracing(provider.get_tracer(FRAMEWORK_SCOPE, __version__)) if provider is not None else None
 
 

@@ -136,7 +136,6 @@ def test_an_amount_beyond_64_bits_does_not_stop_what_comes_later(seen: Captured,
     assert seen.monitor.health().ok
 
 
-@pytest.mark.xfail(strict=True, reason="_recorder.number: OverflowError counts as our own fault")
 @pytest.mark.parametrize("value", [10**400, Fraction(10**400)], ids=["int", "Fraction"])
 def test_an_amount_that_no_float_holds_is_the_callers_mistake(
     seen: Captured, value: Any, internal_faults: list[BaseException]
@@ -148,7 +147,6 @@ def test_an_amount_that_no_float_holds_is_the_callers_mistake(
     assert seen.monitor.health().dropped == {"invalid_value": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="_recorder.number: str() of the host's object may raise")
 def test_a_value_that_can_not_be_shown_is_refused_like_another(
     seen: Captured, internal_faults: list[BaseException]
 ) -> None:
@@ -169,7 +167,6 @@ def samples_of(seen: Captured) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="_store.Instrument.series: the key keeps base and own labels apart")
 def test_labels_that_repeat_the_monitors_own_do_not_make_a_second_series() -> None:
     with capture("x") as seen:
         monitor = AgentMonitor("backend", project_name="book-cataloger", sprint="6B")
@@ -215,7 +212,6 @@ def test_a_monitor_without_a_name_is_unknown_and_says_so(caplog: pytest.LogCaptu
     assert ["agent_id: not recorded" in line.message for line in caplog.records] == [True]
 
 
-@pytest.mark.xfail(strict=True, reason="_core._use: what was refused before the first use is forgotten")
 def test_what_was_refused_before_the_first_use_is_still_counted_after_it(seen: Captured) -> None:
     monitor = AgentMonitor("")
     monitor.increment("jobs")

@@ -190,7 +190,6 @@ def test_no_thread_is_left_behind() -> None:
     assert exporter_threads() == before
 
 
-@pytest.mark.xfail(strict=True, reason="_core.redirected: monitors made inside keep their pipeline and its thread")
 def test_no_thread_is_left_behind_by_a_monitor_made_inside() -> None:
     before = exporter_threads()
     with capture():

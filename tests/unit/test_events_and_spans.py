@@ -142,7 +142,6 @@ def test_a_fault_that_the_caller_declared_fine_leaves_the_span_unmarked(seen: Ca
     assert span.events == ()
 
 
-@pytest.mark.xfail(strict=True, reason="_scopes.Scope._close_span: no status without an exception")
 def test_a_task_that_the_caller_declared_failed_has_an_error_on_its_span(seen: Captured) -> None:
     with seen.monitor.track_task("x") as task:
         task.set_outcome("error")
@@ -168,7 +167,6 @@ def test_a_refused_complexity_does_not_leave_the_span_open(seen: Captured) -> No
     assert [span.name for span in seen.spans] == ["x"]
 
 
-@pytest.mark.xfail(strict=True, reason="_monitor.span: attributes that are no mapping raise into the host")
 def test_attributes_that_are_no_mapping_do_not_stop_the_host(seen: Captured) -> None:
     with seen.monitor.span("x", ["a"]):  # type: ignore[arg-type]
         pass
@@ -242,7 +240,6 @@ print(Ours.spans, type(trace.get_tracer_provider()).__name__)
     assert output == "['task'] ProxyTracerProvider"
 
 
-@pytest.mark.xfail(strict=True, reason="_core._use: a host's provider gets the spans of a capture too")
 def test_a_capture_takes_the_spans_also_from_a_host_with_a_provider() -> None:
     output = run("""
 from claude_monitoring.testing import capture
@@ -307,7 +304,6 @@ def test_an_event_belongs_to_the_session_it_happened_in(seen: Captured) -> None:
     assert [event.attributes["session.id"] for event in seen.events] == ["s-1"]
 
 
-@pytest.mark.xfail(strict=True, reason="_monitor.event, _monitor.span: content is cut like a label")
 def test_a_prompt_or_an_error_text_is_not_cut_like_a_label(seen: Captured) -> None:
     text = "word " * 200
     seen.monitor.event("user_prompt", {"prompt": text})
@@ -317,7 +313,6 @@ def test_a_prompt_or_an_error_text_is_not_cut_like_a_label(seen: Captured) -> No
     assert [span.attributes["error"] for span in seen.spans] == [text]
 
 
-@pytest.mark.xfail(strict=True, reason="_core: one sequence for each monitor; Claude Code numbers events per process")
 def test_a_childs_events_are_numbered_with_its_parents(seen: Captured) -> None:
     seen.monitor.event("x")
     seen.monitor.child("helper").event("x")
