@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._scopes import Session
     from claude_monitoring._task import Task
 
-__all__ = ["Frame", "current_frame", "current_task", "enter", "leave"]
+__all__ = ["Frame", "current_frame", "current_task", "enter", "leave", "leave_block"]
 
 
 class Frame(Protocol):
@@ -48,8 +48,26 @@ def leave(token: Token[Frame | None]) -> bool:
     """Undo ``enter``. ``False`` if that happened in another context, where there is nothing to undo."""
     try:
         _current.reset(token)
-    except ValueError:
+    except (ValueError, RuntimeError, LookupError):
         return False
+    return True
+
+
+def leave_block(frame: Frame, token: Token[Frame | None]) -> bool:
+    """Undo ``enter(frame)`` at the end of a ``with``, which in a generator may come in the middle of something else.
+
+    A forgotten generator is closed by the garbage collector at any moment; what is current then stays so.
+
+    Returns:
+        Whether ``frame`` was current. What becomes current is the nearest one around it that was not left meanwhile.
+    """
+    if _current.get() is not frame or not leave(token):
+        return False
+    here: Any = _current.get()
+    if here is not None and here.was_left_out_of_turn:
+        while here is not None and here.was_left_out_of_turn:
+            here = here.outer_frame
+        _current.set(here)
     return True
 
 

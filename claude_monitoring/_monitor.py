@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _pipeline
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
-from claude_monitoring._context import Frame, current_frame, enter, leave
+from claude_monitoring._context import current_frame
 from claude_monitoring._core import MonitorCore, monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
 from claude_monitoring._events import emit_to, make_event
@@ -26,7 +26,6 @@ from claude_monitoring._task import Task, TaskSpec
 from claude_monitoring.types import AttributeValue, Labels
 
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
@@ -126,7 +125,7 @@ class AgentMonitor(MonitorCore):
         )
         self._closed = False
         self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
-        self._tokens_of_with: list[Token[Frame | None]] = []
+        self._frames_of_with: list[MonitorFrame] = []
         self._start_anew()
         redirect(self)
         self._name(agent_id, project_name, sprint)
@@ -309,14 +308,14 @@ class AgentMonitor(MonitorCore):
         return self._health.snapshot(enabled=self._on, exporters=(), series=0)
 
     def __enter__(self) -> Self:
-        self._tokens_of_with.append(enter(MonitorFrame(self)))
+        self._frames_of_with.append(MonitorFrame(self).__enter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tokens_of_with:
-            leave(self._tokens_of_with.pop())
+        if self._frames_of_with:
+            self._frames_of_with.pop().__exit__(None, None, None)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -327,7 +326,7 @@ class AgentMonitor(MonitorCore):
     ) -> None:
         import asyncio
 
-        leave(self._tokens_of_with.pop())
+        self._frames_of_with.pop().__exit__(None, None, None)
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
 

@@ -8,7 +8,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from claude_monitoring._context import current_frame, enter, leave
+from claude_monitoring._context import current_frame, enter, leave, leave_block
 from claude_monitoring._sealed import Sealed, report_internal_error
 from claude_monitoring.types import AttributeValue
 
@@ -41,12 +41,13 @@ def status_of(exc: BaseException | None) -> str:
 class Scope:
     """Something with a start and an end that can be made current and put aside again."""
 
-    __slots__ = ("_inside", "_otel_context", "_otel_token", "_token", "monitor", "span")
+    __slots__ = ("_inside", "_left", "_otel_context", "_otel_token", "_token", "monitor", "span")
 
     monitor: MonitorCore
     span: Span | None
     _token: Token[Frame | None] | None
     _inside: Frame | None
+    _left: Token[Frame | None]
 
     @property
     def session(self) -> Session | None:
@@ -81,10 +82,25 @@ class Scope:
         """Undo the latest ``resume``."""
         token, self._token = self._token, None
         here = token is not None and leave(token)  # an interrupt may have come before the resume
+        if here:
+            self._detach()
+
+    def _detach(self) -> None:
         # Elsewhere there is nothing to undo, and OpenTelemetry would log a traceback.
-        if self.span is not None and here and (tracing := self.monitor._tracing) is not None:
+        if self.span is not None and (tracing := self.monitor._tracing) is not None:
             self._otel_context = tracing.current()  # a generator's body may have opened spans of its own
             tracing.detach(self._otel_token)
+
+    @property
+    def was_left_out_of_turn(self) -> bool:
+        """Whether it ended while something else was current."""
+        return self._token is None and hasattr(self, "_left")
+
+    @property
+    def outer_frame(self) -> Frame | None:
+        """What was current before, once it was left out of turn."""
+        outer = self._left.old_value
+        return None if outer is Token.MISSING else outer
 
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         """End, once."""
@@ -126,7 +142,12 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.suspend()
+        token, self._token = self._token, None
+        if token is not None:
+            if leave_block(self, token):
+                self._detach()
+            else:
+                self._left = token
         self.finish(exc)
 
     async def __aenter__(self) -> Self:

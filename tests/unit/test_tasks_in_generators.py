@@ -93,3 +93,40 @@ def test_one_decorator_on_two_functions_keeps_each_ones_name(seen: Captured) -> 
         return here()
 
     assert [first().rpartition(".")[2], second().rpartition(".")[2]] == ["first", "second"]
+
+
+def test_a_forgotten_generator_that_is_closed_later_takes_nothing_from_what_is_under_way(seen: Captured) -> None:
+    def forgotten() -> Iterator[None]:
+        with seen.monitor.track_task("forgotten"), seen.monitor.span("inside"):
+            yield
+
+    generator = forgotten()
+    next(generator)
+    with seen.monitor.track_task("later"):
+        generator.close()  # as the garbage collector would, at any moment
+        assert here() == "later"
+    assert here() == "nothing"
+
+
+def test_generators_that_take_turns_leave_nothing_behind(seen: Captured) -> None:
+    def steps(name: str) -> Iterator[None]:
+        with seen.monitor.track_task(name):
+            yield
+
+    first, second = steps("first"), steps("second")
+    next(first)
+    next(second)
+    assert list(first) == []
+    assert here() == "second"
+    assert list(second) == []
+    assert here() == "nothing"
+    assert seen.value("claude.tasks", status="ok") == 2
+
+
+def test_a_task_that_was_never_left_ends_with_the_function_around_it(seen: Captured) -> None:
+    @seen.monitor.track_task
+    def around() -> None:
+        seen.monitor.track_task("never left").__enter__()
+
+    around()
+    assert here() == "nothing"
