@@ -33,6 +33,8 @@ def number(value: object) -> int | float:
         ValueError: It is not finite, or more than a ``float`` can hold.
     """
     amount: int | float
+    if value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
     if isinstance(value, bool) or not isinstance(value, Number) or isinstance(value, complex):
         raise TypeError(f"expected a number, got {str(plain(value))[:80]!r} ({type(value).__name__})")
     try:
