@@ -65,6 +65,8 @@ class OtlpHttpExporter(OtlpExporter):
 
     def close(self) -> None:
         """Close the connection."""
+        # Not clear() alone: it leaves that to a finalizer, which has run already when the interpreter goes down.
+        self._pool.connection_from_url(self._where).close()
         self._pool.clear()
 
     def _send(self, request: Message, timeout_s: float) -> ExportResult:

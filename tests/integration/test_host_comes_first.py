@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 import textwrap
 from collections.abc import Callable, Iterator
@@ -243,4 +244,51 @@ def test_workers_of_multiprocessing_deliver_what_they_recorded(method: str, tmp_
         ended = run_file(program, environment(receiver.http_endpoint))
         assert (ended.returncode, ended.stderr) == (0, "")
         assert receiver.total("claude.steps") == 106
+        assert receiver.total("claude.sessions.active") == 0
+
+
+def test_a_forked_child_adds_its_process_id_to_an_instance_id_that_the_user_set() -> None:
+    program = """
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from claude_monitoring import AgentMonitor
+        monitor = AgentMonitor("worker")
+        monitor.increment("steps")
+        child = os.fork()
+        monitor.increment("steps")
+        monitor.close(10)
+        if child:
+            os.waitpid(child, 0)
+            print(child)
+        else:
+            os._exit(0)
+    """
+    with OtlpReceiver() as receiver:
+        more = {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine", "OTEL_RESOURCE_INCLUDE_HOST": "true"}
+        ended = run_program(program, environment(receiver.http_endpoint, **more))
+        assert ended.stderr == ""
+        ids = {point.resource["service.instance.id"] for point in receiver.metrics}
+        assert ids == {"mine", f"mine-{ended.stdout.strip()}"}
+        assert {point.resource["host.name"] for point in receiver.metrics} == {platform.node()}
+        assert receiver.total("claude.steps") == 3
+
+
+def test_one_of_several_monitors_that_closes_leaves_the_others_recording() -> None:
+    program = """
+        from claude_monitoring import AgentMonitor
+        first, second = AgentMonitor("first"), AgentMonitor("second")
+        first.increment("steps")
+        second.increment("steps")
+        assert first.close(10)
+        first.increment("steps", 100)
+        second.increment("steps")
+        assert first.health().dropped == {"already_closed": 1}, first.health()
+        assert second.health().enabled
+    """
+    with OtlpReceiver() as receiver:
+        ended = run_program(program, environment(receiver.http_endpoint))
+        assert ended.returncode == 0, ended.stderr
+        assert len(ended.stderr.splitlines()) == 1  # that a closed monitor records nothing more
+        assert receiver.total("claude.steps", agent="first") == 1
+        assert receiver.total("claude.steps", agent="second") == 2
         assert receiver.total("claude.sessions.active") == 0

@@ -145,6 +145,27 @@ def test_an_exporter_that_cannot_be_made_is_told_once_and_the_lane_is_off(caplog
     assert lane.exporter_name == "otlp"
 
 
+def test_an_exporter_that_raises_while_it_closes_is_its_own_affair(caplog: pytest.LogCaptureFixture) -> None:
+    class Stubborn(Scripted):
+        def close(self) -> None:
+            raise OSError("already gone")
+
+    lane, _ = buffer_lane(Stubborn(OK))
+    lane.put("a")
+    assert lane.drain(soon())
+    lane.close()
+    assert caplog.records == []
+
+
+def test_a_closed_lane_delivers_nothing_more() -> None:
+    exporter = Scripted(OK)
+    lane, _ = buffer_lane(exporter)
+    lane.close()
+    lane.put("a")
+    assert not lane.drain(soon())
+    assert exporter.batches == []
+
+
 def test_no_attempt_gets_more_time_than_the_flush_has_left() -> None:
     exporter = Scripted(OK)
     lane, _ = buffer_lane(exporter)
