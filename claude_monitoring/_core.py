@@ -63,7 +63,7 @@ class MonitorCore(TaskRecorder):
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
-        self._ready = False
+        self._ready = self._connecting = False
         self._health = HealthCounters()
         self._pipeline: _pipeline.Pipeline | None = None
         self._session: Session | None = None
@@ -104,9 +104,16 @@ class MonitorCore(TaskRecorder):
             return self._recording()
         if not self._ready:
             with once:  # many threads may be the first; the session begins once
-                if self._pipeline is None and self._on:
-                    self._connect()
-                    self._ready = True
+                if not self._ready and not self._connecting and self._on:
+                    self._connecting = True
+                    try:
+                        self._connect()
+                        self._ready = True
+                    finally:
+                        self._connecting = False
+        if self._pipeline is None and self._on:  # a signal handler came in the middle of the first use
+            self._health.drop(DropReason.DURING_START)
+            return False
         return self._on
 
     def _connect(self) -> None:

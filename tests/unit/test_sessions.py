@@ -9,8 +9,10 @@ import uuid
 from functools import partial
 
 import pytest
+from opentelemetry import trace
 
 from claude_monitoring import AgentMonitor
+from claude_monitoring.exporters import CustomExporter, Metric
 from claude_monitoring.testing import Captured, capture
 
 
@@ -213,3 +215,27 @@ def test_a_session_of_a_closed_monitor_is_a_counted_no_op(seen: Captured) -> Non
         assert not session.is_open
     assert monitor.health().dropped["already_closed"] >= 1
     assert seen.value("claude_code.session.count", {"session.id": "s-1"}) == 0
+
+
+def test_recording_in_the_middle_of_the_first_use_is_counted_and_begins_no_second_session() -> None:
+    class Reentrant:
+        """A tracer provider that records when it is asked for a tracer, as a signal handler might at that moment."""
+
+        def get_tracer(self, *args: object) -> object:
+            monitor.increment("early")
+            return trace.NoOpTracerProvider().get_tracer("none")
+
+    seen: dict[str, float] = {}
+
+    class Keep(CustomExporter):
+        def export_metric(self, metric: Metric) -> None:
+            seen[metric.name] = metric.value
+
+    monitor = AgentMonitor("backend", tracer_provider=Reentrant(), exporters=[Keep()])  # type: ignore[arg-type]
+    monitor.increment("steps")
+    assert monitor.flush(10)
+    assert seen["claude.sessions"] == 1
+    assert seen["claude.steps"] == 1
+    assert "claude.early" not in seen
+    assert monitor.health().dropped == {"during_start": 1}
+    monitor.close(10)
