@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from claude_monitoring._scopes import Session
     from claude_monitoring._task import Task
 
-__all__ = ["Frame", "current_frame", "current_task", "enter", "leave", "leave_block"]
+__all__ = ["Frame", "current_frame", "current_task", "enter", "leave", "leave_block", "tasks_here"]
 
 
 class Frame(Protocol):
@@ -75,3 +76,11 @@ def current_task() -> Task | None:
     """The innermost task under way here, or ``None``."""
     frame = _current.get()
     return frame.task if frame is not None else None
+
+
+def tasks_here() -> Iterator[Task]:
+    """The tasks under way here, the innermost first."""
+    task = current_task()
+    while task is not None:
+        yield task
+        task = task.parent

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,10 @@ from claude_monitoring._guard import Pairs, normalise
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._once import once
+from claude_monitoring._recorder import write
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
-from claude_monitoring._store import SumSeries
 from claude_monitoring._tasks import TaskMeters, TaskRecorder
 from claude_monitoring._tracing import Tracing, tracing_for
 from claude_monitoring._version import __version__
@@ -79,11 +80,15 @@ class MonitorCore(TaskRecorder):
 
     def _say_settings(self) -> None:
         for problem in self._settings.problems:
-            warn_once(("setting", problem), f"claude_monitoring: {problem}", level=30 if self._on else 10)
+            warn_once(
+                ("setting", problem),
+                f"claude_monitoring: {problem}",
+                level=logging.WARNING if self._on else logging.DEBUG,
+            )
         given = self._exporters or self._tracer_provider or self._meter_provider or self._logger_provider
         line = "" if given else hint(self._settings)
         if line:
-            warn_once(("hint", line), f"claude_monitoring: {line}", level=30 if self._on else 20)
+            warn_once(("hint", line), f"claude_monitoring: {line}", level=logging.WARNING if self._on else logging.INFO)
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -131,10 +136,11 @@ class MonitorCore(TaskRecorder):
         pipeline.start()
 
     def _use(self, pipeline: _pipeline.Pipeline) -> None:
-        for reason, times in self._health.snapshot(enabled=True, exporters=(), series=0).dropped.items():
-            if self._health is not pipeline.health:  # what was refused before the first use
+        if self._health is not pipeline.health:
+            refused_before = self._health.snapshot(enabled=True, exporters=(), series=0).dropped
+            for reason, times in refused_before.items():
                 pipeline.health.drop(DropReason(reason), times)
-        self._health = pipeline.health
+            self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
         with Sealed():
             self._tracing = tracing_for(pipeline, self._tracer_provider, ask_host=not _redirections)
@@ -208,16 +214,14 @@ class MonitorCore(TaskRecorder):
             return
         self._add("claude.sessions", 1)
         self._add("claude.sessions.active", 1)
-        self._add_native_in(session, "claude_code.session.count", {"start_type": "fresh"})
+        # Not by _add: an explicit session is not current yet, and the monitor's own is not known yet.
+        standard = self._standard_attributes(session.session_id)
+        counted = self._registry.of("claude_code.session.count")
+        write(counted.series(standard, normalise({"start_type": "fresh"})), 1)
 
     def _session_ended(self, session: Session, duration_s: float) -> None:  # noqa: ARG002 - one signature for both
         self._add("claude.sessions.active", -1)
         self._add("claude.session.duration", duration_s)
-
-    def _add_native_in(self, session: Session, spec_name: str, labels: Mapping[str, object]) -> None:
-        series = self._registry.of(spec_name).series(self._standard_attributes(session.session_id), normalise(labels))
-        if isinstance(series, SumSeries):
-            series.add(1)
 
     def _end_session(self) -> None:
         """End the implicit session; a child's belongs to its parent."""

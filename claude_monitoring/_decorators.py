@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from claude_monitoring._performance import ItemsFrom, PerformanceScope
 from claude_monitoring._quality import CoverageFrom, QualityGate, QualityScope
 from claude_monitoring._scopes import Scope
-from claude_monitoring._task import Task, TaskSpec
+from claude_monitoring._task import Task, TaskSpec, name_of
 from claude_monitoring._wrapping import wrap
 
 if TYPE_CHECKING:
@@ -36,17 +36,13 @@ def _monitor(given: MonitorCore | None) -> MonitorCore:
     return active_monitor()
 
 
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", type(function).__name__)
-
-
 def decorate_task(
     function: Callable[P, R], monitor: AgentMonitor | None, name: str | None, task_type: str, complexity: float
 ) -> Callable[P, R]:
     """Wrap ``function`` so that each call is a task."""
-    task_name = name or _name_of(function)
     if monitor is not None:
-        return Task(TaskSpec(monitor, task_name, task_type, complexity))(function)
+        return Task(TaskSpec(monitor, name, task_type, complexity))(function)
+    task_name = name or name_of(function)
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:  # noqa: ARG001
         active = _monitor(None)
@@ -100,7 +96,7 @@ def performance_decorator(
             active = _monitor(monitor)
             if not active._on:
                 return None
-            spec = TaskSpec(active, _name_of(function), task_type, 0)
+            spec = TaskSpec(active, name_of(function), task_type, 0)
             return PerformanceScope(spec, function, items, args, kwargs)
 
         return wrap(function, begin)
@@ -153,7 +149,7 @@ def quality_decorator(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:  # noqa: ARG001
-            return QualityScope(_monitor(monitor), _name_of(function), rule)
+            return QualityScope(_monitor(monitor), name_of(function), rule)
 
         return wrap(function, begin)
 

@@ -89,16 +89,13 @@ class Registry:
         spec = CATALOG.get(wire) or self._own.get(wire)
         if spec is None:
             plain = prometheus_name(wire, "", "gauge")
-            spec = _CATALOG_NAMES.get(plain) or self._find_own(plain) or self._add_own(wire, kind or "counter")
+            spec = _CATALOG_NAMES.get(plain) or self._own.get(plain) or self._add_own(wire, kind or "counter")
         if kind is not None and spec.kind != kind and not (kind == "counter" and spec.kind == "up_down_counter"):
             raise KindConflictError(
                 f"{text!r} is a {spec.kind.replace('_', '-')} ({spec.name}), so it can't be used as a {kind}; "
                 f"its data are kept, give the {kind} another name"
             )
         return self._store.instrument(spec)
-
-    def _find_own(self, exposed: str) -> MetricSpec | None:
-        return self._own.get(exposed)
 
     def _add_own(self, wire: str, kind: Kind) -> MetricSpec:
         name = wire.removesuffix("_total") if kind == "counter" else wire

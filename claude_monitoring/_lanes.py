@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections import deque
@@ -153,7 +152,7 @@ class Lane:
             log.info("claude_monitoring: %s delivered again by %s", self.signal, name)
 
     def _tell(self, text: str) -> None:
-        log.log(logging.WARNING, "claude_monitoring: %s", text)
+        log.warning("claude_monitoring: %s", text)
 
     def close(self) -> None:
         """Close the exporter, if there is one; what it raises is its own."""
@@ -163,10 +162,6 @@ class Lane:
                 exporter.close()
             except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
                 log.debug("closing %s: %r", self.signal, exc)
-
-    def abandon(self) -> int:
-        """How many items are given up; they are counted by the caller."""
-        return 0
 
 
 class MetricsLane(Lane):
@@ -236,4 +231,5 @@ class BufferLane(Lane):
             self._in_flight = []
 
     def abandon(self) -> int:
+        """How many items are given up; they are counted by the caller."""
         return len(self._waiting) + len(self._in_flight)

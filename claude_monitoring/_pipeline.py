@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from claude_monitoring.exporters.custom import CustomExporter
     from claude_monitoring.exporters.prometheus import PrometheusServer
 
-__all__ = ["Pipeline", "acquire", "on_fork", "release"]
+__all__ = ["Pipeline", "acquire", "before_exit", "on_fork", "release"]
 
 _ARCH = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}  # OpenTelemetry's names, as in the captures
 
@@ -197,8 +197,7 @@ class Pipeline:
     def close(self, timeout_s: float) -> bool:
         """Flush, end the threads, close connections and the Prometheus endpoint, all within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
-        tickets = self.ask_flush(deadline)
-        return self.finish_close(tickets, deadline)
+        return self.finish_close(self.ask_flush(deadline), deadline)
 
     def finish_close(self, tickets: Sequence[tuple[Worker, int]], deadline: float) -> bool:
         """The second half of ``close``, after ``ask_flush``."""

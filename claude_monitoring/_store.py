@@ -64,11 +64,6 @@ class Series:
         """The attributes as they are exported; a label of the caller's own replaces the monitor's."""
         return {**dict(self.base), **dict(self.own)}
 
-    @property
-    def retired(self) -> bool:
-        """Whether writers have to look the series up anew."""
-        return self.owner == _RETIRED
-
     def retire(self) -> None:
         """Send writers back to the look-up; what was recorded stays."""
         self.owner = _RETIRED

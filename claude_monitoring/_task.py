@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._tasks import TaskMeters
 
-__all__ = ["Task", "TaskSpec"]
+__all__ = ["Task", "TaskSpec", "name_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +69,11 @@ def _amount(monitor: MonitorCore, what: str, value: object, most: float = math.i
         monitor._refuse(what, exc)
         return None
     return amount
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a decorated callable is called on its span."""
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 class TaskSpec:
@@ -134,7 +139,7 @@ class Task(Scope):
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Use as a decorator: each call of ``function`` is a task of its own."""
         made = self._spec
-        name = made.name or getattr(function, "__qualname__", type(function).__name__)
+        name = made.name or name_of(function)
         spec = TaskSpec(made.monitor, name, made.task_type, made.complexity)
         return wrap(function, lambda args, kwargs: Task(spec) if spec.monitor._on else None)  # noqa: ARG005
 

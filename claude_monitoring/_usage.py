@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from claude_monitoring._catalog import CATALOG
-from claude_monitoring._context import current_task
+from claude_monitoring._context import tasks_here
 from claude_monitoring._guard import Pairs, normalise, plain
 from claude_monitoring._languages import file_type_of, language_of
 from claude_monitoring._pricing import PriceTable, PriceTableError, Tokens, cost_usd
 from claude_monitoring._recorder import Recorder, number, write
 from claude_monitoring._sealed import warn_once
-
-if TYPE_CHECKING:
-    from claude_monitoring._task import Task
 
 __all__ = ["UsageRecorder"]
 
@@ -91,15 +88,16 @@ class UsageRecorder(Recorder):
         tokens = Tokens(*list(amounts.values())[:4])
         model = model if model.__class__ is str and model else str(plain(model or _UNKNOWN))
         usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
-        try:
+
+        def work() -> None:
             source = query_source or self._query_source
             self._tokens(model, tokens, source)
             if usd is not None:
                 self._cost(usd, model, source)
             if duration_s is not None:
                 self._add("claude.response_time", amounts["duration_s"], model=model)
-        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
-            self._internal(exc)
+
+        self._guarded(work)
 
     def _tokens(self, model: str, tokens: Tokens, source: str) -> None:
         by_type = (
@@ -113,11 +111,9 @@ class UsageRecorder(Recorder):
         self._add("claude.tokens.input", tokens.input, model=model)
         self._add("claude.tokens.output", tokens.output, model=model)
         self._add("claude.api.calls", 1, model=model)
-        task = current_task()
-        while task is not None:
+        for task in tasks_here():
             task.input_tokens += tokens.input
             task.output_tokens += tokens.output
-            task = task.parent
 
     def _price(self, model: str, tokens: Tokens) -> float | None:
         try:
@@ -139,10 +135,8 @@ class UsageRecorder(Recorder):
     def _cost(self, usd: float, model: str, source: str) -> None:
         self._add("claude_code.cost.usage", usd, model=model, query_source=source)
         self._add("claude.api.cost_usd", usd, model=model)
-        task = current_task()
-        while task is not None:
+        for task in tasks_here():
             task.cost_usd += usd
-            task = task.parent
 
     def record_cost(self, usd: float, model: str | None = None, *, query_source: str | None = None) -> None:
         """Record ``usd`` US dollars spent, where ``record_usage`` does not already do it."""
@@ -246,10 +240,8 @@ class UsageRecorder(Recorder):
 
         def work() -> None:
             self._add("claude.tool.calls", amounts["count"], tool=tool, status=status)
-            task: Task | None = current_task()
-            while task is not None:
+            for task in tasks_here():
                 task.tool_calls += int(amounts["count"])
-                task = task.parent
 
         self._guarded(work)
 
