@@ -12,10 +12,17 @@ from claude_monitoring._scopes import Session
 from claude_monitoring._settings import Settings
 from claude_monitoring._task import Task
 from claude_monitoring._version import __version__
-from claude_monitoring.errors import ClaudeMonitoringError, ConfigurationError, MissingExtraError, QualityGateError
+from claude_monitoring.errors import (
+    CardinalityError,
+    ClaudeMonitoringError,
+    ConfigurationError,
+    MissingExtraError,
+    QualityGateError,
+)
 
 __all__ = [
     "AgentMonitor",
+    "CardinalityError",
     "ClaudeMonitoringError",
     "ConfigurationError",
     "Health",

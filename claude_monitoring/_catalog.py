@@ -12,10 +12,12 @@ from typing import Literal
 from claude_monitoring.types import Kind
 
 __all__ = [
+    "ACCOUNT_KEYS",
     "CATALOG",
     "DURATION_BOUNDS_S",
     "EVENTS_SCOPE",
     "FRAMEWORK_SCOPE",
+    "IDENTIFIERS",
     "NATIVE_EVENTS",
     "NATIVE_SCOPE",
     "MetricSpec",
@@ -32,7 +34,26 @@ DURATION_BOUNDS_S = (
 )  # fmt: skip
 """Upper bounds of histogram buckets in seconds: one model call takes milliseconds, an agent's task hours."""
 
-Base = Literal["native", "framework", "agent"]
+Base = Literal["native", "framework", "agent", "none"]
+
+ACCOUNT_KEYS = frozenset({"user.email", "user.account_uuid", "user.account_id", "organization.id"})
+"""Attributes of an account, which a caller sets as such (reference section 3)."""
+
+_BASE_KEYS: dict[Base, tuple[str, ...]] = {
+    "native": (
+        "user.id", "session.id", "app.version", "app.entrypoint", *sorted(ACCOUNT_KEYS), "terminal.type", "agent.name",
+        "project.name",
+    ),
+    "framework": ("agent", "project", "sprint"),
+    "agent": ("agent",),
+    "none": (),
+}  # fmt: skip
+
+IDENTIFIERS = frozenset({"agent", "agent.name", "task_type", "status", "file_type", "gate", "result"})
+"""Labels whose values are names that we or the caller made up: ``Backend`` and ``backend`` are one agent.
+
+Models, tools, error types, projects and sprints are spelled by others and stay as they are.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +61,8 @@ class MetricSpec:
     """One metric: its wire name, kind and unit, and the attributes it takes.
 
     ``base`` says which attributes the monitor adds: Claude Code's standard ones (``native``); ``agent``,
-    ``project`` and ``sprint`` (``framework``); or ``agent`` alone. ``keys`` are the metric's own.
+    ``project`` and ``sprint`` (``framework``); ``agent`` alone; or none. ``keys`` are the metric's own.
+    ``max_series`` and ``max_label_values`` are the metric's own bounds, where the settings' do not fit.
     """
 
     name: str
@@ -50,6 +72,18 @@ class MetricSpec:
     keys: tuple[str, ...] = ()
     base: Base = "framework"
     bounds: tuple[float, ...] = DURATION_BOUNDS_S
+    max_series: int | None = None
+    max_label_values: int | None = None
+
+    @property
+    def base_keys(self) -> tuple[str, ...]:
+        """The keys that the monitor may add."""
+        return _BASE_KEYS[self.base]
+
+    @property
+    def is_about_ourselves(self) -> bool:
+        """Whether the metric says how recording and delivery are doing."""
+        return self.base == "none"
 
     @property
     def scope(self) -> str:
@@ -59,6 +93,11 @@ class MetricSpec:
 
 def _native(name: str, unit: str, description: str, *keys: str) -> MetricSpec:
     return MetricSpec(f"claude_code.{name}", "counter", unit, description, keys, "native")
+
+
+def _own(name: str, kind: Kind, unit: str, description: str, *keys: str) -> MetricSpec:
+    # As many series as there are metrics, so the bound of a label would be too small.
+    return MetricSpec(f"claude.monitoring.{name}", kind, unit, description, keys, "none", max_label_values=2_000)
 
 
 _USAGE = ("model", "query_source", "effort", "speed", "agent.name", "skill.name", "plugin.name")
@@ -118,7 +157,14 @@ _ROWS = (
     MetricSpec("claude.context.usage", "gauge", "%", "Share of the context window in use", (), "agent"),
     MetricSpec("claude.pattern.loads", "counter", "{load}", "Patterns loaded", ("pattern",), "agent"),
     MetricSpec("claude.quality_gate", "counter", "{gate}", "Quality gates checked", ("gate", "result")),
-)
+    _own("series.kept", "gauge", "{series}", "Series kept of a metric", "metric"),
+    _own(
+        "series.collapsed", "gauge", "{value}", "Values of a label that share its value __other__, estimated",
+        "metric", "label",
+    ),
+    _own("series.retired", "counter", "{series}", "Series let go after what they stood for had ended", "metric"),
+    _own("series.refused", "counter", "{measurement}", "Measurements that a bound kept out, see policies", "metric"),
+)  # fmt: skip
 
 CATALOG: dict[str, MetricSpec] = {spec.name: spec for spec in _ROWS}
 """Wire name to its row, in the order in which Claude Code sends its own."""
@@ -136,7 +182,7 @@ NATIVE_EVENTS = frozenset(
 
 def render_markdown(exposed_name: dict[str, str]) -> str:
     """The reference page of the metrics; ``exposed_name`` maps wire names to Prometheus names."""
-    base = {"native": "standard", "framework": "`agent`, `project`, `sprint`", "agent": "`agent`"}
+    base = {"native": "standard", "framework": "`agent`, `project`, `sprint`", "agent": "`agent`", "none": ""}
     lines = [
         "# Metrics",
         "",
@@ -146,7 +192,7 @@ def render_markdown(exposed_name: dict[str, str]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for spec in CATALOG.values():
-        keys = ", ".join([base[spec.base], *(f"`{key}`" for key in spec.keys)])
+        keys = ", ".join(filter(None, [base[spec.base], *(f"`{key}`" for key in spec.keys)]))
         unit = f"`{spec.unit}`" if spec.unit else ""
         lines.append(
             f"| `{spec.name}` | `{exposed_name[spec.name]}` | {spec.kind.replace('_', '-')} | {unit} | {keys} "

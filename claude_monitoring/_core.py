@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from claude_monitoring import _pipeline
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._context import current_frame
-from claude_monitoring._guard import Pairs, normalise
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import registry_of
+from claude_monitoring._labels import Pairs, monitor_labels
 from claude_monitoring._once import once
 from claude_monitoring._recorder import write
 from claude_monitoring._scopes import Session
@@ -59,8 +59,9 @@ class MonitorCore(TaskRecorder):
         self.agent_id = agent_id
         self.project_name = project
         self.sprint = sprint
-        self._agent_base = normalise({"agent": agent_id})
-        self._framework_base = normalise({"agent": agent_id, "project": project, "sprint": sprint})
+        labels = {"agent": agent_id, "project": project, "sprint": sprint}
+        self._framework_base = monitor_labels(labels, self._settings.private_labels)
+        self._agent_base = tuple(pair for pair in self._framework_base if pair[0] == "agent")
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
@@ -128,6 +129,7 @@ class MonitorCore(TaskRecorder):
             root._live()
         pipeline = _pipeline.acquire(self._settings, self._exporters, self._meter_provider)
         self._use(pipeline)
+        self._count_agent(begins=True)
         if root is None:
             self._session = Session(self, None)
             self._session.start()
@@ -190,7 +192,8 @@ class MonitorCore(TaskRecorder):
             attributes["project.name"] = self.project_name
             if len(self._standard) >= _MAX_CACHED:  # many sessions: the oldest are not needed any more
                 self._standard.clear()
-            found = self._standard[session_id] = normalise(attributes)
+            as_given = {*dict(settings.resource_attributes), "user.id"}
+            found = self._standard[session_id] = monitor_labels(attributes, settings.private_labels, as_given)
         return found
 
     def _span_attributes(self, session: Session | None, task_type: str = "") -> dict[str, AttributeValue]:
@@ -216,12 +219,26 @@ class MonitorCore(TaskRecorder):
         self._add("claude.sessions.active", 1)
         # Not by _add: an explicit session is not current yet, and the monitor's own is not known yet.
         standard = self._standard_attributes(session.session_id)
+        self._count_life("session.id", standard, begins=True)
         counted = self._registry.of("claude_code.session.count")
-        write(counted.series(standard, normalise({"start_type": "fresh"})), 1)
+        write(counted.series(standard, counted.labels({"start_type": "fresh"})), 1)
 
-    def _session_ended(self, session: Session, duration_s: float) -> None:  # noqa: ARG002 - one signature for both
+    def _session_ended(self, session: Session, duration_s: float) -> None:
+        self._count_life("session.id", self._standard_attributes(session.session_id), begins=False)
         self._add("claude.sessions.active", -1)
         self._add("claude.session.duration", duration_s)
+
+    def _count_agent(self, *, begins: bool) -> None:
+        self._count_life("agent", self._agent_base, begins=begins)
+        self._count_life("agent.name", self._standard_attributes(""), begins=begins)
+
+    def _count_life(self, key: str, base: Pairs, *, begins: bool) -> None:
+        """One more, or one less, uses the attribute ``key`` of ``base``; with the last one its series end."""
+        if self._pipeline is not None:
+            lives = self._pipeline.store.lives
+            for pair in base:
+                if pair[0] == key:
+                    (lives.begin if begins else lives.end)(pair)
 
     def _end_session(self) -> None:
         """End the implicit session; a child's belongs to its parent."""
@@ -234,6 +251,7 @@ class MonitorCore(TaskRecorder):
             if self._closed:
                 return None
             self._end_session()
+            self._count_agent(begins=False)
             pipeline, self._pipeline = self._pipeline, None
             self._closed = True
             self._on = self._wants_spans = False

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring._store import MAX_AMOUNT, NUMBERS, GaugeSeries, HistogramSeries, SumSeries
+from claude_monitoring._series import GaugeSeries, HistogramSeries, SumSeries
+from claude_monitoring._store import MAX_AMOUNT, NUMBERS
 from claude_monitoring.types import Kind, Labels
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class CounterHandle(Handle):
         if amount.__class__ in NUMBERS and 0 <= amount <= MAX_AMOUNT:
             if series.owner == get_ident():
                 series.value += amount
+                if not series.owner:
+                    series.settle()
                 return
             if series.owner:
                 series.add(amount)
@@ -67,6 +70,8 @@ class GaugeHandle(Handle):
         series: GaugeSeries = self._series
         if series.owner and value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
             series.value = value
+            if not series.owner:
+                series.settle()
         else:
             self._slow(value)
 

@@ -17,6 +17,7 @@ class DropReason(str, Enum):
     INVALID_VALUE = "invalid_value"
     INVALID_NAME = "invalid_name"
     KIND_CONFLICT = "kind_conflict"
+    SERIES_LIMIT = "series_limit"
     DURING_START = "during_start"
     ALREADY_CLOSED = "already_closed"
     QUEUE_FULL = "queue_full"

@@ -61,6 +61,10 @@ def _check(name: object) -> str:
     return name
 
 
+def _wire(name: str) -> str:
+    return name if name.startswith(("claude.", "claude_code.")) else f"claude.{name.removeprefix('claude_')}"
+
+
 class Registry:
     """The metrics of one store by name; two never meet under one Prometheus name, whatever is mixed."""
 
@@ -69,10 +73,19 @@ class Registry:
         self._lock = threading.RLock()
         self._own: dict[str, MetricSpec] = {}
         self._own_exposed: dict[str, MetricSpec] = {}
+        self._allowed = {prometheus_name(_wire(name), "", "gauge"): keys for name, keys in store.bounds.allowed}
 
     def of(self, spec_name: str) -> Instrument:
         """The instrument of a catalogue row, by its wire name."""
-        return self._store.instrument(CATALOG[spec_name])
+        return self._instrument(CATALOG[spec_name])
+
+    def _instrument(self, spec: MetricSpec) -> Instrument:
+        if not self._allowed:
+            return self._store.instrument(spec)
+        meant = (prometheus_name(spec.name, "", "gauge"), *_meant_by(spec))
+        return self._store.instrument(
+            spec, next((self._allowed[name] for name in meant if name in self._allowed), None)
+        )
 
     def resolve(self, name: object, kind: Kind | None) -> Instrument:
         """The instrument that ``name`` means; ``kind=None`` takes the kind that it has, else a counter.
@@ -85,7 +98,7 @@ class Registry:
             KindConflictError: The name belongs to another kind.
         """
         text = _check(name)
-        wire = text if text.startswith(("claude.", "claude_code.")) else f"claude.{text.removeprefix('claude_')}"
+        wire = _wire(text)
         spec = CATALOG.get(wire) or self._own.get(wire)
         if spec is None:
             plain = prometheus_name(wire, "", "gauge")
@@ -95,7 +108,7 @@ class Registry:
                 f"{text!r} is a {spec.kind.replace('_', '-')} ({spec.name}), so it can't be used as a {kind}; "
                 f"its data are kept, give the {kind} another name"
             )
-        return self._store.instrument(spec)
+        return self._instrument(spec)
 
     def _add_own(self, wire: str, kind: Kind) -> MetricSpec:
         name = wire.removesuffix("_total") if kind == "counter" else wire
@@ -107,6 +120,8 @@ class Registry:
                     return same
             for exposed in (*_exposed(spec), spec.name):
                 other = _CATALOG_EXPOSED.get(exposed) or self._own_exposed.get(exposed)
+                if other == spec:  # a signal handler made it a moment ago
+                    return other
                 if other is not None:
                     raise KindConflictError(
                         f"{wire!r} as a {kind} would be exposed as {exposed}, which belongs to the "

@@ -10,7 +10,7 @@ from typing import Any
 
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._sealed import log
-from claude_monitoring._snapshot import Snapshot, take, to_metrics_data
+from claude_monitoring._snapshot import Snapshot, take_for_export, to_metrics_data
 from claude_monitoring._store import Store
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, SignalExporter
 
@@ -53,7 +53,7 @@ class Lane:
             try:
                 self._exporter = self._make()
             except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
-                self._off = True
+                self._turn_off()
                 self._tell(f"{self.signal}: the exporter could not be made, so this signal is off: {exc}")
         return self._exporter
 
@@ -151,6 +151,9 @@ class Lane:
             self._failing = False
             log.info("claude_monitoring: %s delivered again by %s", self.signal, name)
 
+    def _turn_off(self) -> None:
+        self._off = True
+
     def _tell(self, text: str) -> None:
         log.warning("claude_monitoring: %s", text)
 
@@ -170,6 +173,7 @@ class MetricsLane(Lane):
     def __init__(self, store: Store, *args: Any) -> None:
         super().__init__("metrics", *args)
         self._store = store
+        self._far_side = store.lives.add_far_side()
         self._taken: Snapshot | None = None
         self._acknowledged: Snapshot | None = None
 
@@ -179,11 +183,20 @@ class MetricsLane(Lane):
     def take_batch(self) -> Any:
         exporter = self.exporter
         temporality = exporter.temporality if exporter is not None else "cumulative"
-        self._taken = take(self._store)
-        return to_metrics_data(self._taken, self._resource, temporality, self._acknowledged)
+        self._taken = take_for_export(self._store)
+        data = to_metrics_data(self._taken, self._resource, temporality, self._acknowledged)
+        if data is None:
+            self.acknowledged()  # nothing has changed since
+        return data
 
     def acknowledged(self) -> None:
+        if self._taken is not None:
+            self._far_side.delivered(self._taken.values)
         self._acknowledged, self._taken = self._taken, None
+
+    def _turn_off(self) -> None:
+        super()._turn_off()
+        self._far_side.leave()
 
     def refused(self, *, retryable: bool) -> None:  # noqa: ARG002
         self._taken = None  # the totals are still in the store and go with the next snapshot

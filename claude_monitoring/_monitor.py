@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _pipeline
@@ -13,9 +13,9 @@ from claude_monitoring._context import current_frame
 from claude_monitoring._core import MonitorCore, monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
 from claude_monitoring._events import emit_to, make_event
-from claude_monitoring._guard import MAX_CONTENT_CHARS, plain
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
+from claude_monitoring._labels import MAX_CONTENT_CHARS, monitor_labels, plain
 from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
     from typing_extensions import Self
 
+    from claude_monitoring.cardinality import CardinalityReport
     from claude_monitoring.exporters.custom import CustomExporter
 
 __all__ = ["AgentMonitor", "active_monitor"]
@@ -63,7 +64,16 @@ class AgentMonitor(MonitorCore):
         interval_s: Seconds between exports of metrics.
         service_name: ``service.name`` of the resource.
         temporality: ``cumulative`` or ``delta``.
-        settings: Complete settings, instead of the environment and the eight arguments above.
+        max_series: Series kept of each metric (2,000). This and what follows is about labels that explode.
+        max_label_values: Values kept of each label of a metric (200); later ones become ``__other__``.
+        max_total_series: Series kept of all metrics together (50,000).
+        cardinality_policy: What happens past a bound: ``collapse`` labels, ``drop`` measurements that would need a new
+            series, or ``raise`` ``CardinalityError`` for them as well.
+        labels: The only labels that a caller may use, by metric: ``{"api_calls": ["model"]}``; others are left out.
+        series_ttl_s: Seconds after which a series that nobody writes to is let go; by default it stays.
+        private_labels: What stands for an e-mail address or a secret in a label: ``redact`` (``__redacted__``) or
+            ``hash`` (a hash that is different in every process).
+        settings: Complete settings, instead of the environment and the arguments from ``strict`` on.
         tracer_provider: Where spans go; the host's global provider, if set, is found without it.
         meter_provider: Where metrics go, instead of our own exporters: they are observed through asynchronous
             instruments, so a histogram is seen as the counters ``<name>.count`` and ``<name>.sum``.
@@ -94,6 +104,13 @@ class AgentMonitor(MonitorCore):
         interval_s: float | None = None,
         service_name: str | None = None,
         temporality: str | None = None,
+        max_series: int | None = None,
+        max_label_values: int | None = None,
+        max_total_series: int | None = None,
+        cardinality_policy: str | None = None,
+        labels: Mapping[str, Collection[str]] | None = None,
+        series_ttl_s: float | None = None,
+        private_labels: str | None = None,
         settings: Settings | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -110,6 +127,13 @@ class AgentMonitor(MonitorCore):
             "interval_s": interval_s,
             "service_name": service_name,
             "temporality": temporality,
+            "max_series": max_series,
+            "max_label_values": max_label_values,
+            "max_total_series": max_total_series,
+            "cardinality_policy": cardinality_policy,
+            "labels": labels,
+            "series_ttl_s": series_ttl_s,
+            "private_labels": private_labels,
         }
         self._settings = settings or Settings.load(**{key: value for key, value in given.items() if value is not None})
         self._strict = self._settings.strict if strict is None else strict
@@ -300,6 +324,27 @@ class AgentMonitor(MonitorCore):
             return True
         bound_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
         return _pipeline.release(pipeline, bound_s)
+
+    def retire(self, labels: Labels) -> None:
+        """Say that what these labels stand for has ended: ``monitor.retire({"task_type": "import"})``.
+
+        Series of this agent that have all of them are let go once their last values were delivered, so that their
+        places are free. A session, and a monitor that is closed, retire theirs by themselves. A use that comes later
+        begins a new series.
+        """
+        with Sealed():
+            if self._pipeline is None or not isinstance(labels, Mapping) or not labels:
+                return
+            for base in (self._framework_base, self._agent_base, self._standard_attributes("")):
+                wanted = dict(monitor_labels({str(plain(key)): value for key, value in labels.items()}))
+                wanted.update((key, value) for key, value in base if key in {"agent", "agent.name"})
+                self._pipeline.store.lives.ask(wanted)
+
+    def cardinality_report(self) -> CardinalityReport:
+        """Which labels of which metrics have how many values, and what was done about it; ``print`` it."""
+        from claude_monitoring.cardinality import make_report
+
+        return make_report(self._pipeline.store if self._pipeline is not None else None)
 
     def health(self) -> Health:
         """What was delivered, what was lost and why, as numbers; see ``Health``."""

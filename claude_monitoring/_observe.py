@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring._store import Cell, Instrument, Store
+from claude_monitoring._catalog import CATALOG
+from claude_monitoring._store import Instrument, Store
 from claude_monitoring._version import __version__
 
 if TYPE_CHECKING:
@@ -20,9 +21,14 @@ def observe(store: Store, provider: MeterProvider) -> None:
     """Let ``provider`` read every metric of ``store``, those of today and those still to come.
 
     Asynchronous instruments have limits: they know no histogram, so one is seen as the two counters ``<name>.count``
-    and ``<name>.sum``; and the provider decides on start times, temporality and intervals.
+    and ``<name>.sum``; and the provider decides on start times, temporality and intervals. It does not say what it
+    delivered, so series that ended stay, within the bounds.
     """
+    store.lives.add_far_side()
     store.on_new_instrument(lambda instrument: _register(instrument, provider))
+    for spec in CATALOG.values():
+        if spec.is_about_ourselves:
+            store.instrument(spec)
 
 
 def _register(instrument: Instrument, provider: MeterProvider) -> None:
@@ -46,11 +52,8 @@ def _callback(instrument: Instrument, value_of: Callable[[Any], float]) -> Callb
     def read(options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG001 - the API's signature
         from opentelemetry.metrics import Observation
 
-        return [Observation(value_of(_read(series)), series.attributes) for series in instrument.all_series()]
+        if instrument.spec.is_about_ourselves:
+            instrument.store.report_itself()
+        return [Observation(value_of(series.read()), series.attributes) for series in instrument.all_series()]
 
     return read
-
-
-def _read(series: Any) -> float | Cell:
-    value: float | Cell = series.read()
-    return value

@@ -7,13 +7,12 @@ import os
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring import _sealed, _store
+from claude_monitoring import _labels, _sealed, _series
 from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._once import once
 from claude_monitoring._sealed import Sealed, log, warn_once
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from claude_monitoring._lanes import BufferLane, MetricsLane
+    from claude_monitoring._lives import FarSide
     from claude_monitoring._worker import Worker
     from claude_monitoring.exporters.custom import CustomExporter
     from claude_monitoring.exporters.prometheus import PrometheusServer
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "acquire", "before_exit", "on_fork", "release"]
 
 _ARCH = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}  # OpenTelemetry's names, as in the captures
+
+_SCRAPES = 2
+_SCRAPER_PATIENCE_S = 300.0
+"""A series that ended goes after so many scrapes, or so long after its end (a Collector's ``metric_expiration``)."""
 
 _lock = threading.RLock()
 _pipelines: dict[object, Pipeline] = {}
@@ -48,6 +52,7 @@ def make_resource(settings: Settings) -> dict[str, AttributeValue]:
     A forked child gets an instance id of its own; one that the user set is kept and the process id appended.
     """
     import platform
+    from uuid import uuid4
 
     given = dict(settings.resource_attributes)
     instance = given.get("service.instance.id", "")
@@ -60,7 +65,7 @@ def make_resource(settings: Settings) -> dict[str, AttributeValue]:
         "service.version": __version__,
         **given,
         "service.name": settings.service_name,
-        "service.instance.id": instance or str(uuid.uuid4()),
+        "service.instance.id": instance or str(uuid4()),
     }
     if settings.resource_include_host:
         resource.setdefault("host.name", platform.node())
@@ -79,7 +84,7 @@ class Pipeline:
         if meter_provider is not None:  # the host's pipeline delivers metrics, so ours does not
             settings = replace(settings, metrics_exporters=())
         self.settings = settings
-        self.store = Store(settings.max_series)
+        self.store = Store(settings.bounds, settings.series_ttl_s)
         self.health = HealthCounters()
         self.resource = make_resource(settings)
         self.users = 0
@@ -88,6 +93,7 @@ class Pipeline:
 
             observe(self.store, meter_provider)
         self._prometheus: PrometheusServer | None = None
+        self._scraper: FarSide | None = None
         self._started = False
         self._event_lanes: list[BufferLane] = []
         self._span_lanes: list[BufferLane] = []
@@ -153,6 +159,7 @@ class Pipeline:
         with once:
             from claude_monitoring.exporters.prometheus import PrometheusServer, describe_bind_error
         host, port = self.settings.prometheus_host, self.settings.prometheus_port
+        self._scraper = self.store.lives.add_far_side(_SCRAPES, _SCRAPER_PATIENCE_S)
         try:
             self._prometheus = PrometheusServer(host, port, self.collect, self.resource)
         except OSError as exc:
@@ -167,9 +174,13 @@ class Pipeline:
 
     def collect(self) -> Any:
         """Everything in the store as cumulative ``MetricsData``; ``None`` for nothing."""
-        from claude_monitoring._snapshot import take, to_metrics_data
+        from claude_monitoring._snapshot import take_for_export, to_metrics_data
 
-        return to_metrics_data(take(self.store), self.resource)
+        snapshot = take_for_export(self.store)
+        data = to_metrics_data(snapshot, self.resource)
+        if self._scraper is not None:
+            self._scraper.delivered(snapshot.values)
+        return data
 
     def add_event(self, event: EventRecord) -> None:
         """Hand an event to every exporter of logs."""
@@ -209,14 +220,14 @@ class Pipeline:
             worker.stop(deadline)
         if self._prometheus is not None:
             self._prometheus.close()
-        self.store.retire_all()
+        self.store.close()
         return all(results)
 
     def leave_to_parent(self) -> None:
         """In a forked child: keep nothing of the parent's, touch none of its locks."""
         if self._prometheus is not None:
             self._prometheus.close_in_child()
-        self.store.retire_all()
+        self.store.abandon()
 
     def report(self, *, enabled: bool) -> Health:
         """The health of this pipeline."""
@@ -278,7 +289,8 @@ def _in_child() -> None:
     _forked = True
     _finalizer = None
     _sealed.renew_lock()
-    _store.renew_lock()
+    _series.renew_lock()
+    _labels.renew_salt()
     for pipeline in list(_pipelines.values()):
         with Sealed():
             pipeline.leave_to_parent()

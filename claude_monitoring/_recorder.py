@@ -7,13 +7,17 @@ import weakref
 from collections.abc import Mapping
 from numbers import Integral, Number
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from claude_monitoring._guard import Pairs, normalise, plain
+from claude_monitoring._catalog import IDENTIFIERS
+from claude_monitoring._guard import OTHER, Known
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import InvalidNameError, KindConflictError, Registry
+from claude_monitoring._labels import Pairs, plain
 from claude_monitoring._sealed import report_internal_error, warn_once
-from claude_monitoring._store import MAX_AMOUNT, NUMBERS, GaugeSeries, HistogramSeries, Instrument, Series, SumSeries
+from claude_monitoring._series import GaugeSeries, HistogramSeries, Series, SumSeries
+from claude_monitoring._store import MAX_AMOUNT, NUMBERS, Instrument
+from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import Kind, Labels
 
 if TYPE_CHECKING:
@@ -60,9 +64,9 @@ class Recorder:
     _handles: weakref.WeakSet[Handle]
 
     def __init__(self) -> None:
-        self._counters: dict[str, dict[Any, SumSeries]] = {}
-        self._gauges: dict[str, dict[Any, GaugeSeries]] = {}
-        self._histograms: dict[str, dict[Any, HistogramSeries]] = {}
+        self._counters: dict[str, Known] = {}
+        self._gauges: dict[str, Known] = {}
+        self._histograms: dict[str, Known] = {}
         self._cached = 0
         self._resolved: dict[tuple[Kind | None, str], Instrument] = {}
 
@@ -84,12 +88,16 @@ class Recorder:
 
         Raises:
             ValueError, TypeError: With ``strict=True`` alone, for a name or an amount that can't be used.
+            CardinalityError: With ``strict=True`` for a label's value that looks like one of a number without bound, or
+                is private; with the policy ``raise`` for one that would need a series past a bound.
         """
         try:
-            series = self._counters[name][tuple(labels.items()) if labels else ()]
+            series: SumSeries = self._counters[name][tuple(labels.items()) if labels else ()]
             if amount.__class__ in NUMBERS and 0 <= amount <= MAX_AMOUNT:
                 if series.owner == get_ident():
                     series.value += amount
+                    if not series.owner:
+                        series.settle()
                     return
                 if series.owner:
                     series.add(amount)
@@ -101,9 +109,11 @@ class Recorder:
     def gauge(self, name: str, value: float, labels: Labels | None = None) -> None:
         """Set the gauge ``name`` to ``value``; arguments and errors as for ``increment``, negative values allowed."""
         try:
-            series = self._gauges[name][tuple(labels.items()) if labels else ()]
+            series: GaugeSeries = self._gauges[name][tuple(labels.items()) if labels else ()]
             if series.owner and value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
                 series.value = value
+                if not series.owner:
+                    series.settle()
                 return
         except Exception:  # noqa: BLE001, S110
             pass
@@ -112,7 +122,7 @@ class Recorder:
     def histogram(self, name: str, value: float, labels: Labels | None = None) -> None:
         """Record ``value`` in the histogram ``name``; arguments and errors as for ``increment``."""
         try:
-            series = self._histograms[name][tuple(labels.items()) if labels else ()]
+            series: HistogramSeries = self._histograms[name][tuple(labels.items()) if labels else ()]
             if series.owner and value.__class__ in NUMBERS and 0 <= value <= MAX_AMOUNT:
                 series.record(value)
                 return
@@ -136,6 +146,8 @@ class Recorder:
                 raise ValueError(f"a {instrument.spec.kind} takes no negative amount, got {amount}")
             series = self._find(instrument, name, labels)
             write(series, amount)
+        except CardinalityError:
+            raise  # asked for
         except (TypeError, ValueError) as exc:
             self._refuse(name, exc)
         except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
@@ -153,35 +165,49 @@ class Recorder:
     def _find(self, instrument: Instrument, name: str, labels: Labels | None) -> Series:
         if labels is not None and not isinstance(labels, Mapping):
             raise TypeError(f"labels are a mapping of keys to values, got {type(labels).__name__}")
-        series = instrument.series(self._base(instrument.spec), normalise(labels) if labels else ())
-        if instrument.is_overflow(series):
-            if not instrument.overflowed:
-                warn_once(
-                    ("overflow", instrument.spec.name),
-                    f"claude_monitoring: {instrument.spec.name} has reached its bound of series; what is new goes to "
-                    f"one series with otel.metric.overflow=true: sums stay right, labels are lost. "
-                    f"Latest labels: {str(dict(labels or {}))[:200]}",
-                )
-            instrument.overflowed += 1
-            self._health.overflowed += 1
-        elif instrument.spec.base != "native":  # a native series depends on the session, so its name is not enough
-            self._remember(name, labels, series)
+        own = instrument.labels(labels, strict=self._strict)
+        series = self._series_of(instrument, own)
+        # A native series depends on the session, so its name is not enough; one that takes in anything is no answer.
+        if instrument.spec.base != "native" and not instrument.takes_anything(series):
+            self._remember(instrument, name, labels or {}, own, series)
         return series
 
-    def _remember(self, name: str, labels: Labels | None, series: Series) -> None:
+    def _series_of(self, instrument: Instrument, own: Pairs) -> Series:
+        series = instrument.series(self._base(instrument.spec), own, strict=self._strict)
+        if instrument.is_overflow(series):
+            instrument.overflowed += 1
+            self._health.overflowed += 1
+        elif instrument.is_refused(series):
+            self._health.drop(DropReason.SERIES_LIMIT)
+            if instrument.store.bounds.policy == "raise":
+                raise CardinalityError(
+                    f"{instrument.spec.name}: {dict(own)} would need a new series, and a bound is reached; "
+                    "monitor.cardinality_report() says which label fills it"
+                )
+        return series
+
+    def _remember(self, instrument: Instrument, name: str, labels: Labels, own: Pairs, series: Series) -> None:
         # Only text values: 1, 1.0 and True are equal as keys of a dictionary, and must not share a series.
-        if self._cached >= _MAX_CACHED or (labels and any(value.__class__ is not str for value in labels.values())):
+        if any(value.__class__ is not str for value in labels.values()):
             return
-        table = cast(
-            "dict[str, dict[Any, Series]]",
+        folded = _folded(instrument, labels, series) if series.own != own else []
+        if len(folded) > 1 or (folded and folded[0][1] in IDENTIFIERS):
+            return
+        if self._cached >= _MAX_CACHED:
+            self._forget()
+        table = (
             self._counters
             if isinstance(series, SumSeries)
             else self._gauges
             if isinstance(series, GaugeSeries)
-            else self._histograms,
-        )
-        table.setdefault(name, {})[_key(labels, series.own) if labels else ()] = series
+            else self._histograms
+        ).setdefault(name, Known())
         self._cached += 1
+        if folded:
+            index, key = folded[0]
+            table.fold(tuple(labels.items()), index, instrument.guard.labels[key], series)
+        else:
+            table[_key(labels, series.own) if labels else ()] = series
 
     def _forget(self) -> None:
         """Send every name back to the long way."""
@@ -209,6 +235,17 @@ class Recorder:
     def _internal(self, exc: Exception) -> None:
         self._health.drop(DropReason.INTERNAL_ERROR)
         report_internal_error(exc)
+
+
+def _folded(instrument: Instrument, labels: Labels, series: Series) -> list[tuple[int, str]]:
+    """Place and key of each label whose value was too much, and is therefore not kept anywhere."""
+    placed = series.attributes
+    return [
+        (index, raw)
+        for index, raw in enumerate(labels)
+        for key, value in instrument.labels({raw: labels[raw]})
+        if placed.get(key) == OTHER != value and not instrument.guard.keeps(key, value)
+    ]
 
 
 def _key(labels: Mapping[str, object], own: Pairs) -> Pairs:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from claude_monitoring._context import current_frame, enter, leave, leave_block
 from claude_monitoring._sealed import Sealed, report_internal_error
+from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ def status_of(exc: BaseException | None) -> str:
     return "cancelled"
 
 
+def _new_id() -> str:
+    from uuid import uuid4  # slow to import
+
+    return str(uuid4())
+
+
 class Scope:
     """Something with a start and an end that can be made current and put aside again."""
 
@@ -63,6 +69,8 @@ class Scope:
         """Begin, without becoming current."""
         try:
             self._begin()
+        except CardinalityError:
+            pass  # counted; a scope raises nothing, whatever the policy
         except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
             report_internal_error(exc)
 
@@ -106,6 +114,8 @@ class Scope:
         """End, once."""
         try:
             self._end(exc, result)
+        except CardinalityError:
+            pass
         except Exception as internal:  # noqa: BLE001 - our own fault is never the host's
             report_internal_error(internal)
 
@@ -230,7 +240,7 @@ class Session(_Inner):
     def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
         super().__init__(monitor)
         self.outer = self._session
-        self.session_id = session_id or str(uuid.uuid4())
+        self.session_id = session_id or _new_id()
         self.is_open = False
         self._started = 0.0
 

@@ -7,25 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from claude_monitoring._bounds import Bounds
 from claude_monitoring._settings_identity import terminal_type, user_id
 from claude_monitoring._settings_otlp import OtlpSettings, resolve
-from claude_monitoring._settings_parse import BOOLEAN, INTERVAL, TEXT, Kind, instance_of
+from claude_monitoring._settings_parse import BOOLEAN, INTERVAL, LABELS, TEXT, Kind, instance_of
 from claude_monitoring._settings_sources import TURNED_OFF, Source, Sources
 from claude_monitoring._settings_table import SIGNALS, render_markdown
 from claude_monitoring.errors import ConfigurationError
-from claude_monitoring.types import Signal, Temporality
+from claude_monitoring.types import Policy, PrivateLabels, Signal, Temporality
 
 __all__ = ["OtlpSettings", "Settings", "hint", "render_markdown"]
 
 _ARGUMENTS_ONLY: dict[str, Kind] = {
     "export_to_grafana": BOOLEAN,
     "interval_s": INTERVAL,
+    "labels": LABELS,
     "terminal_type": TEXT,
     "user_id": TEXT,
     **{f"{signal}_otlp": instance_of(OtlpSettings) for signal in SIGNALS},
 }
 _PLAIN = (
-    "strict", "max_series", "shutdown_timeout_s", "flush_timeout_s", "resource_include_host",
+    "strict", "max_series", "max_label_values", "max_total_series", "cardinality_policy", "series_ttl_s",
+    "private_labels", "shutdown_timeout_s", "flush_timeout_s", "resource_include_host",
     "include_session_id", "include_account_uuid", "include_resource_attributes", "include_version",
     "include_entrypoint", "include_repository", "log_user_prompts", "log_tool_details", "log_tool_content",
 )  # fmt: skip
@@ -69,10 +72,28 @@ class Settings:
     log_tool_details: bool
     log_tool_content: bool
     max_series: int
+    max_label_values: int
+    max_total_series: int
+    cardinality_policy: Policy
+    series_ttl_s: float | None
+    private_labels: PrivateLabels
+    labels: tuple[tuple[str, tuple[str, ...]], ...]
     strict: bool
     user_id: str
     terminal_type: str
     problems: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the guard keeps to."""
+        return Bounds(
+            self.max_series,
+            self.max_label_values,
+            self.max_total_series,
+            self.cardinality_policy,
+            self.private_labels,
+            self.labels,
+        )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -95,6 +116,7 @@ class Settings:
         values: dict[str, Any] = {name: sources.value(name) for name in _PLAIN}
         values["enabled"] = True if grafana and not sources.given("enabled") else sources.value("enabled")
         values["log_assistant_responses"] = _log_responses(sources, prompts=values["log_user_prompts"])
+        values["labels"] = sources.value("labels", default=())
         values["temporality"] = _temporality(sources)
         _identify(sources, values)
         for signal in SIGNALS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import stat
 from functools import lru_cache
@@ -49,6 +48,7 @@ def _read_user_id(path: str, _mtime_ns: int, _size: int) -> str:
 @lru_cache(maxsize=1)
 def _fallback() -> str:
     import hashlib
+    import platform
 
     uid = os.getuid() if hasattr(os, "getuid") else ""
     return hashlib.sha256(f"claude_monitoring:{platform.node()}:{uid}".encode("utf-8", "replace")).hexdigest()

@@ -16,8 +16,8 @@ from typing import Any
 from claude_monitoring._settings_url import parse_endpoint, redact, redact_url
 
 __all__ = [
-    "BOOLEAN", "COUNT", "ENDPOINT", "FILE", "HEADERS", "HOST", "INTERVAL", "PAIRS", "PORT", "TEXT", "TIMEOUT", "WAIT",
-    "Kind", "PartlyUsableError", "choice", "instance_of", "names",
+    "BOOLEAN", "COUNT", "ENDPOINT", "FILE", "HEADERS", "HOST", "INTERVAL", "LABELS", "PAIRS", "PORT", "TEXT", "TIMEOUT",
+    "TOTAL", "WAIT", "Kind", "PartlyUsableError", "choice", "instance_of", "names",
 ]  # fmt: skip
 
 Pairs = tuple[tuple[str, str], ...]
@@ -248,6 +248,21 @@ def _host(text: str) -> str:
     return text
 
 
+def _accept_labels(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Metric names and the label keys that each may have, as something hashable."""
+    if not isinstance(value, Mapping):
+        raise ValueError(  # noqa: TRY004 - as text
+            f"accepted is a mapping of metric names to label keys, not {type(value).__name__}"
+        )
+    found = []
+    for metric, keys in value.items():
+        listed = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str | bytes) else None
+        if not isinstance(metric, str) or listed is None or not all(isinstance(key, str) for key in listed):
+            raise ValueError(f"for {metric!r} accepted is a list of label keys, such as ['model', 'status']")
+        found.append((metric, tuple(sorted(listed))))
+    return tuple(sorted(found))
+
+
 def _file(text: str) -> str:
     if not os.path.isfile(text):  # noqa: PTH113 - pathlib costs import time and raises on a zero byte
         raise ValueError("accepted is the path of an existing file")
@@ -268,10 +283,12 @@ INTERVAL = _duration(None)
 TIMEOUT = _duration(math.inf)
 WAIT = _duration(0.0)
 COUNT = _integer("whole number", 1, 1_000_000)
+TOTAL = _integer("whole number", 100, 10_000_000)
 PORT = _integer("port", 0, 65_535)
 TEXT = _textual("text", _valid_text)
 HOST = _textual("address", _host)
 FILE = _textual("file", _file, show=str)
 ENDPOINT = _textual("URL", parse_endpoint, show=redact_url)
 HEADERS = Kind("list of name=value", _headers, _accept_headers, lambda _: "")
+LABELS = Kind("mapping of metric names to label keys", _no_text, _accept_labels)
 PAIRS = Kind("list of key=value", _resource, _accept_resource)

@@ -78,7 +78,7 @@ class Sources:
         if source is None:
             return default
         if source.reason and source.value is None:
-            source.instead = f"{_shown(default)} is used"
+            source.instead = f"{_shown(default)} is used" if default not in (None, ()) else "it counts as unset"
             return default
         return source.value
 

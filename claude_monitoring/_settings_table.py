@@ -17,6 +17,7 @@ from claude_monitoring._settings_parse import (
     PORT,
     TEXT,
     TIMEOUT,
+    TOTAL,
     WAIT,
     Kind,
     choice,
@@ -37,6 +38,8 @@ OURS = "ours"
 PROTOCOL = choice({name: name for name in ("grpc", "http/protobuf", "http/json")})
 COMPRESSION = choice({"gzip": "gzip", "none": "none"})
 TEMPORALITY = choice({"cumulative": "cumulative", "delta": "delta", "lowmemory": "delta"})
+POLICY = choice({"collapse": "collapse", "drop": "drop", "raise": "raise"})
+PRIVATE = choice({"redact": "redact", "hash": "hash"})
 METRICS_NAMES = names("otlp", "prometheus", "console", "logging")
 NAMES = names("otlp", "console", "logging", refused={"prometheus": "prometheus serves metrics only"})
 
@@ -107,6 +110,7 @@ def _otlp() -> tuple[EnvVar, ...]:
 
 
 _CONTENT = "Attributes and content"
+_GUARD = "Cardinality"
 
 ENV: tuple[EnvVar, ...] = (
     EnvVar("CLAUDE_CODE_ENABLE_TELEMETRY", "enabled", BOOLEAN, "false", "Master switch.", CC),
@@ -116,7 +120,19 @@ ENV: tuple[EnvVar, ...] = (
            "Raise `ConfigurationError` for a value that can't be used, and `ValueError` or `TypeError` for misuse.",
            OURS),
     EnvVar("CLAUDE_MONITORING_MAX_SERIES", "max_series", COUNT, "2000",
-           "Series kept of each metric; more go to one overflow series.", OURS),
+           "Series kept of each metric.", OURS, _GUARD),
+    EnvVar("CLAUDE_MONITORING_MAX_LABEL_VALUES", "max_label_values", COUNT, "200",
+           "Values kept of each label of a metric; later ones become `__other__` in that label alone.", OURS, _GUARD),
+    EnvVar("CLAUDE_MONITORING_MAX_TOTAL_SERIES", "max_total_series", TOTAL, "50000",
+           "Series kept of all metrics together; a twentieth is left for overflow.", OURS, _GUARD),
+    EnvVar("CLAUDE_MONITORING_CARDINALITY_POLICY", "cardinality_policy", POLICY, "collapse",
+           "Past a bound: `collapse` labels, `drop` measurements that would need a new series, or `raise` as well.",
+           OURS, _GUARD),
+    EnvVar("CLAUDE_MONITORING_SERIES_TTL_MS", "series_ttl_s", INTERVAL, "",
+           "Time after which a series that nobody writes to is let go, in milliseconds; unset: never.", OURS, _GUARD),
+    EnvVar("CLAUDE_MONITORING_PRIVATE_LABELS", "private_labels", PRIVATE, "redact",
+           "What stands for an e-mail address or a secret in a label: `redact` makes it `__redacted__`, `hash` a hash "
+           "that is different in every process.", OURS, _GUARD),
     EnvVar("CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS", "shutdown_timeout_s", WAIT, "2000",
            "Longest wait at exit, in milliseconds.", CC),
     EnvVar("CLAUDE_CODE_OTEL_FLUSH_TIMEOUT_MS", "flush_timeout_s", WAIT, "5000",

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from claude_monitoring._catalog import MetricSpec
-from claude_monitoring._store import Cell, HistogramSeries, Series, Store, SumSeries
+from claude_monitoring._series import Cell, HistogramSeries, Reading, Series, SumSeries
+from claude_monitoring._store import Store
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, Temporality
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
 
-__all__ = ["Snapshot", "preload", "take", "to_metrics_data"]
-
-Value = float | Cell
+__all__ = ["Snapshot", "preload", "take", "take_for_export", "to_metrics_data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,8 @@ class Snapshot:
     """What every series held at ``time_unix_nano``; running totals since the series began."""
 
     time_unix_nano: int
-    rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Value], ...]], ...]
-    values: Mapping[Series, Value] = field(default_factory=dict)
+    rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Reading], ...]], ...]
+    values: Mapping[Series, Reading] = field(default_factory=dict)
 
 
 def preload() -> None:
@@ -36,11 +35,18 @@ def preload() -> None:
     from opentelemetry.sdk.util import instrumentation  # noqa: F401
 
 
+def take_for_export(store: Store) -> Snapshot:
+    """Read the store after what ended was found, with the metrics about the guard up to date."""
+    store.lives.sweep()
+    store.report_itself()
+    return take(store)
+
+
 def take(store: Store) -> Snapshot:
     """Read the store; writers are not stopped."""
     now = time.time_ns()
     rows = []
-    values: dict[Series, Value] = {}
+    values: dict[Series, Reading] = {}
     for instrument in store.instruments():
         read = tuple((series, _read(series)) for series in instrument.all_series())
         values.update(read)
@@ -48,18 +54,9 @@ def take(store: Store) -> Snapshot:
     return Snapshot(now, tuple(rows), values)
 
 
-def _read(series: Series) -> Value:
-    value: Value = series.read()  # type: ignore[attr-defined]  # each of the three kinds has it
+def _read(series: Series) -> Reading:
+    value = series.read()
     return value if isinstance(value, Cell) else float(value)
-
-
-def _minus(now: Cell, before: Cell) -> Cell:
-    """What was recorded between two readings; minimum and maximum of just that span are not known."""
-    delta = Cell(len(now.buckets))
-    delta.buckets = [a - b for a, b in zip(now.buckets, before.buckets, strict=True)]
-    delta.sum = now.sum - before.sum
-    delta.min, delta.max = now.min, now.max
-    return delta
 
 
 def to_metrics_data(
@@ -76,7 +73,7 @@ def to_metrics_data(
     specification's delta preference says.
 
     Returns:
-        ``None`` if there is nothing to send.
+        ``None`` if there is nothing to send; what we tell about ourselves alone is nothing.
     """
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
     from opentelemetry.sdk.resources import Resource
@@ -84,11 +81,13 @@ def to_metrics_data(
 
     base = acknowledged if temporality == "delta" else None
     by_scope: dict[str, list[Metric]] = {}
+    of_the_host = 0
     for spec, points in snapshot.rows:
         metric = _metric(spec, points, snapshot.time_unix_nano, temporality, base)
         if metric is not None:
             by_scope.setdefault(spec.scope, []).append(metric)
-    if not by_scope:
+            of_the_host += not spec.is_about_ourselves
+    if not of_the_host:
         return None
     scopes = [
         ScopeMetrics(scope=InstrumentationScope(name, __version__), metrics=metrics, schema_url="")
@@ -100,7 +99,7 @@ def to_metrics_data(
 
 def _metric(
     spec: MetricSpec,
-    points: tuple[tuple[Series, Value], ...],
+    points: tuple[tuple[Series, Reading], ...],
     now: int,
     temporality: Temporality,
     base: Snapshot | None,
@@ -124,9 +123,9 @@ def _metric(
     return Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
 
 
-def _since(points: tuple[tuple[Series, Value], ...], base: Snapshot | None) -> list[tuple[Series, Value, int]]:
+def _since(points: tuple[tuple[Series, Reading], ...], base: Snapshot | None) -> list[tuple[Series, Reading, int]]:
     """The increase of each series that changed since ``base``, with the start of that interval."""
-    rows: list[tuple[Series, Value, int]] = []
+    rows: list[tuple[Series, Reading, int]] = []
     for series, value in points:
         before = base.values.get(series) if base is not None else None
         if before is None or base is None:
@@ -134,13 +133,13 @@ def _since(points: tuple[tuple[Series, Value], ...], base: Snapshot | None) -> l
                 rows.append((series, value, series.start_unix_nano))
         elif isinstance(value, Cell) and isinstance(before, Cell):
             if value.buckets != before.buckets:
-                rows.append((series, _minus(value, before), base.time_unix_nano))
+                rows.append((series, value.since(before), base.time_unix_nano))
         elif not isinstance(value, Cell) and not isinstance(before, Cell) and value != before:
             rows.append((series, value - before, base.time_unix_nano))
     return rows
 
 
-def _number_point(series: Series, value: Value, start: int, now: int) -> NumberDataPoint:
+def _number_point(series: Series, value: Reading, start: int, now: int) -> NumberDataPoint:
     from opentelemetry.sdk.metrics.export import NumberDataPoint
 
     return NumberDataPoint(
@@ -151,7 +150,7 @@ def _number_point(series: Series, value: Value, start: int, now: int) -> NumberD
     )
 
 
-def _histogram_point(series: Series, value: Value, start: int, now: int) -> HistogramDataPoint:
+def _histogram_point(series: Series, value: Reading, start: int, now: int) -> HistogramDataPoint:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
     if not isinstance(value, Cell) or not isinstance(series, HistogramSeries):  # pragma: no cover - by construction

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Before any provider: in a forked child OpenTelemetry's hook for providers starts a thread pool, whose own hook has to
+# come first, else the child waits for ever for a lock that the fork itself took.
+import concurrent.futures.thread  # noqa: F401
 from collections.abc import Callable, Mapping
 
 from opentelemetry.context import Context

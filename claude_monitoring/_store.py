@@ -1,33 +1,23 @@
-"""The store: cells that recording adds to, without a lock, and that the exporter thread reads.
+"""The store: every metric with its series. Making a series takes a lock and asks the guard; recording does not.
 
-Each series has one cell for the thread that made it and one for each other thread that ever wrote to it. Only the
-owner writes a cell, so no increment is lost under threads, with or without the interpreter's global lock; a signal
-handler or ``__del__`` runs in the owner's thread, between byte codes, and never inside the read-add-store of a cell.
+The lock is re-entrant, since a signal handler may record in the middle of everything. So whatever is made once is put
+in its place by ``setdefault``: who comes second takes what the handler made.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from bisect import bisect_left
-from collections.abc import Callable
-from threading import get_ident
+from collections.abc import Callable, Collection, Iterator, Mapping
 
-from claude_monitoring._catalog import MetricSpec
-from claude_monitoring._guard import Pairs, identity
+from claude_monitoring._bounds import Bounds
+from claude_monitoring._catalog import CATALOG, MetricSpec
+from claude_monitoring._guard import Guard
+from claude_monitoring._labels import LabelRules, Pairs, identity
+from claude_monitoring._lives import Lives
+from claude_monitoring._sealed import warn_once
+from claude_monitoring._series import GaugeSeries, HistogramSeries, Series, SumSeries
 
-__all__ = [
-    "MAX_AMOUNT",
-    "NUMBERS",
-    "GaugeSeries",
-    "HistogramSeries",
-    "Instrument",
-    "Series",
-    "Store",
-    "SumSeries",
-    "renew_lock",
-]
+__all__ = ["MAX_AMOUNT", "NUMBERS", "Instrument", "Store"]
 
 NUMBERS = frozenset((int, float))
 """The exact classes that the fast path takes; ``bool`` and subclasses go the long way."""
@@ -35,151 +25,8 @@ NUMBERS = frozenset((int, float))
 MAX_AMOUNT = 2**63 - 1
 """The largest amount on the fast path; an OTLP integer has 64 bits."""
 
+_OVERFLOWED, _REFUSED = "overflowed", "refused"
 _OVERFLOW: Pairs = (("otel.metric.overflow", True),)
-_RETIRED = 0  # no thread has this ident, so a retired series is never on the fast path
-
-
-_others_lock = threading.Lock()
-
-
-def renew_lock() -> None:
-    """In a forked child: another thread of the parent may have held it."""
-    global _others_lock  # noqa: PLW0603
-    _others_lock = threading.Lock()
-
-
-class Series:
-    """What all series share: their attributes, the time of their first measurement, and the owner's thread."""
-
-    __slots__ = ("base", "own", "owner", "start_unix_nano")
-
-    def __init__(self, base: Pairs, own: Pairs) -> None:
-        self.base = base
-        self.own = own
-        self.owner = get_ident()
-        self.start_unix_nano = time.time_ns()
-
-    @property
-    def attributes(self) -> dict[str, str | bool | int | float]:
-        """The attributes as they are exported; a label of the caller's own replaces the monitor's."""
-        return {**dict(self.base), **dict(self.own)}
-
-    def retire(self) -> None:
-        """Send writers back to the look-up; what was recorded stays."""
-        self.owner = _RETIRED
-
-
-class SumSeries(Series):
-    """A counter's or up-down counter's series."""
-
-    __slots__ = ("others", "value")
-
-    def __init__(self, base: Pairs, own: Pairs) -> None:
-        self.value: int | float = 0
-        self.others: dict[int, list[int | float]] | None = None
-        super().__init__(base, own)
-
-    def add(self, amount: float) -> None:
-        """Add an amount that was checked already, from any thread."""
-        ident = get_ident()
-        if self.owner == ident:
-            self.value += amount
-            return
-        others = self.others
-        if others is None:
-            with _others_lock:  # two threads may want to give the first one at the same moment
-                others = self.others = {} if self.others is None else self.others
-        try:
-            others[ident][0] += amount
-        except KeyError:
-            others[ident] = [amount]
-
-    def read(self) -> float:
-        """The total so far: exact for integers, correctly rounded over threads for others."""
-        others = self.others
-        if others is None:
-            return self.value
-        parts = [self.value, *(cell[0] for cell in list(others.values()))]
-        return sum(parts) if all(part.__class__ is int for part in parts) else math.fsum(parts)
-
-
-class GaugeSeries(Series):
-    """A gauge's series: the last value wins, whichever thread it came from."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, base: Pairs, own: Pairs) -> None:
-        self.value: float = math.nan
-        super().__init__(base, own)
-
-    def set(self, value: float) -> None:
-        """Keep ``value`` as the current one."""
-        self.value = value
-
-    def read(self) -> float:
-        """The last value."""
-        return self.value
-
-
-class Cell:
-    """One thread's share of a histogram. The count is the sum of the buckets, so the two can never disagree."""
-
-    __slots__ = ("buckets", "max", "min", "sum")
-
-    def __init__(self, size: int) -> None:
-        self.buckets = [0] * size
-        self.sum: float = 0
-        self.min: float = math.inf
-        self.max: float = -math.inf
-
-    def record(self, index: int, value: float) -> None:
-        """Add one value to the bucket at ``index``."""
-        self.buckets[index] += 1
-        self.sum += value
-        if value < self.min:  # noqa: PLR1730 - a comparison is a third of the cost of a call of min()
-            self.min = value
-        if value > self.max:  # noqa: PLR1730
-            self.max = value
-
-
-class HistogramSeries(Series):
-    """A histogram's series."""
-
-    __slots__ = ("bounds", "cell", "others")
-
-    def __init__(self, base: Pairs, own: Pairs, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.cell = Cell(len(bounds) + 1)
-        self.others: dict[int, Cell] | None = None
-        super().__init__(base, own)
-
-    def record(self, value: float) -> None:
-        """Add one value that was checked already, from any thread."""
-        ident = get_ident()
-        cell = self.cell if self.owner == ident else self._cell_of(ident)
-        cell.record(bisect_left(self.bounds, value), value)
-
-    def _cell_of(self, ident: int) -> Cell:
-        others = self.others
-        if others is None:
-            with _others_lock:
-                others = self.others = {} if self.others is None else self.others
-        cell = others.get(ident)
-        if cell is None:
-            cell = others[ident] = Cell(len(self.bounds) + 1)
-        return cell
-
-    def read(self) -> Cell:
-        """A copy with the shares of all threads added up."""
-        merged = Cell(len(self.bounds) + 1)
-        cells = [self.cell, *(list(self.others.values()) if self.others else ())]
-        merged.buckets = [sum(column) for column in zip(*(list(cell.buckets) for cell in cells), strict=True)]
-        merged.sum = math.fsum(cell.sum for cell in cells)
-        merged.min = min(cell.min for cell in cells)
-        merged.max = max(cell.max for cell in cells)
-        return merged
-
-
 _MONITORS_KEYS = frozenset({"agent", "project", "sprint"})
 
 
@@ -199,92 +46,252 @@ def _split(base: Pairs, own: Pairs) -> tuple[Pairs, Pairs]:
 class Instrument:
     """One metric of a store with its series, bounded in number."""
 
-    __slots__ = ("_limit", "_lock", "_overflow", "by_identity", "overflowed", "spec")
+    __slots__ = (
+        "_beside",
+        "_rules",
+        "by_identity",
+        "guard",
+        "overflowed",
+        "refused",
+        "retired",
+        "spec",
+        "store",
+    )
 
-    def __init__(self, spec: MetricSpec, limit: int, lock: threading.RLock) -> None:
+    def __init__(self, spec: MetricSpec, store: Store, allowed: Collection[str] | None) -> None:
         self.spec = spec
+        self.store = store
         self.by_identity: dict[object, Series] = {}
+        self.guard = Guard(spec, store.bounds)
         self.overflowed = 0
-        self._limit = limit
-        self._lock = lock
-        self._overflow: Series | None = None
+        self.refused = 0
+        self.retired = 0
+        self._rules = LabelRules(spec, store.bounds.private, allowed)
+        self._beside: dict[str, Series] = {}
 
-    def _new(self, base: Pairs, own: Pairs) -> Series:
-        if self.spec.kind == "gauge":
-            return GaugeSeries(base, own)
-        if self.spec.kind == "histogram":
-            return HistogramSeries(base, own, self.spec.bounds)
-        return SumSeries(base, own)
+    @property
+    def dropped_labels(self) -> Mapping[str, str]:
+        """The label keys that were left out, and why."""
+        return self._rules.dropped
 
-    def series(self, base: Pairs, own: Pairs) -> Series:
-        """The series with these attributes; past the limit, the one overflow series that all others share.
+    def labels(self, labels: Mapping[str, object] | None, *, strict: bool = False) -> Pairs:
+        """A caller's labels as they are kept; see ``LabelRules.apply``."""
+        return self._rules.apply(labels, strict=strict) if labels else ()
+
+    def series(self, base: Pairs, own: Pairs, *, strict: bool = False) -> Series:
+        """The series with these attributes, or the one that takes them in where a bound keeps them out.
 
         The overflow series carries the attribute that the OpenTelemetry specification gives it
         (metrics/sdk.md, "Overflow attribute").
+
+        Raises:
+            CardinalityError: With ``strict``, for a value that looks like one of a number without bound.
         """
         base, own = _split(base, own)
-        key = (identity(base), identity(own))
-        found = self.by_identity.get(key)
-        if found is not None:
+        found = self.by_identity.get((identity(base), identity(own)))
+        if found is not None and found.owner:
             return found
-        with self._lock:
-            found = self.by_identity.get(key)
-            if found is None:
-                if len(self.by_identity) >= self._limit:
-                    if self._overflow is None:
-                        self._overflow = self._new((), _OVERFLOW)
-                    return self._overflow
-                found = self.by_identity[key] = self._new(base, own)
-            return found
+        with self.store.lock:
+            return self._kept(base, own) or self._place(base, own, strict=strict)
+
+    def _kept(self, base: Pairs, own: Pairs) -> Series | None:
+        found = self.by_identity.get((identity(base), identity(own)))
+        if found is not None and not found.owner:
+            self.store.lives.use_again(found)
+        return found
+
+    def _place(self, base: Pairs, own: Pairs, *, strict: bool) -> Series:
+        """What takes in attributes that no series has. They stay as they are, or with labels collapsed, or are lost."""
+        self.guard.inspect(own, strict=strict)
+        collapses = self.store.bounds.policy == "collapse"
+        while True:
+            placed = self.guard.collapse(base), self.guard.collapse(own)
+            collapsed = placed[0] is not base or placed[1] is not own
+            full = self._is_full(base + own)
+            if (collapsed or full) and self.store.lives.make_room():
+                continue
+            if (collapsed or full) and not collapses:
+                return self._refuse()
+            found = self._kept(*placed) if collapsed else None
+            if found is not None:
+                return found
+            if not full:
+                return self._add(*placed)
+            if not self.guard.close_next(base + own):
+                return self._into_overflow()
+
+    def _is_full(self, pairs: Pairs) -> bool:
+        if self.store.is_full:
+            return True
+        count = len(self.by_identity)
+        if self.store.bounds.policy != "collapse":
+            return count >= self.guard.max_series
+        return not self.guard.has_room(count, self._all_pairs(), pairs)
+
+    def _all_pairs(self) -> Iterator[Pairs]:
+        return (series.base + series.own for series in list(self.by_identity.values()))
+
+    def _add(self, base: Pairs, own: Pairs) -> Series:
+        key = identity(base), identity(own)
+        made = self._new(base, own)
+        found = self.by_identity.setdefault(key, made)
+        if found is made:
+            self.guard.admit(base)
+            self.guard.admit(own)
+            self.store.count += 1
+            self.store.lives.used(found)
+        return found
+
+    def _new(self, base: Pairs, own: Pairs) -> Series:
+        if self.spec.kind == "gauge":
+            return GaugeSeries(self, base, own)
+        if self.spec.kind == "histogram":
+            return HistogramSeries(self, base, own, self.spec.bounds)
+        return SumSeries(self, base, own)
+
+    def _into_overflow(self) -> Series:
+        if _OVERFLOWED not in self._beside:
+            self._beside.setdefault(_OVERFLOWED, self._new((), _OVERFLOW))
+            warn_once(
+                ("overflow", self.spec.name),
+                f"claude_monitoring: {self.spec.name} has reached its bound of {self.guard.max_series} series (or all "
+                f"metrics together theirs of {self.store.bounds.max_total_series}) and no label is left to collapse; "
+                "what is new goes to one series with otel.metric.overflow=true: sums stay right, labels are lost. "
+                "monitor.cardinality_report() says what fills it",
+            )
+        return self._beside[_OVERFLOWED]
+
+    def _refuse(self) -> Series:
+        """The series that takes in what the policies ``drop`` and ``raise`` keep out; it is never exported."""
+        if _REFUSED not in self._beside:
+            self._beside.setdefault(_REFUSED, self._new((), ()))
+            warn_once(
+                ("refused", self.spec.name),
+                f"claude_monitoring: {self.spec.name}: a bound is reached, and by the policy "
+                f"{self.store.bounds.policy!r} what would need a new series is not recorded. "
+                "monitor.cardinality_report() says which label it is",
+            )
+        self.refused += 1
+        return self._beside[_REFUSED]
 
     def is_overflow(self, series: Series) -> bool:
-        """Whether ``series`` is the one that took in what passed the limit."""
-        return series is self._overflow
+        """Whether ``series`` is the one that took in what passed every bound."""
+        return series is self._beside.get(_OVERFLOWED)
+
+    def is_refused(self, series: Series) -> bool:
+        """Whether ``series`` stands for what is not recorded."""
+        return series is self._beside.get(_REFUSED)
+
+    def takes_anything(self, series: Series) -> bool:
+        """Whether ``series`` says nothing about the labels for which it was given."""
+        return series in self._beside.values()
 
     def all_series(self) -> list[Series]:
         """All series in the order of their making, the overflow series last."""
         found = list(self.by_identity.values())
-        if self._overflow is not None:
-            found.append(self._overflow)
+        if _OVERFLOWED in self._beside:
+            found.append(self._beside[_OVERFLOWED])
         return found
+
+    def let_go(self, series: Series) -> None:
+        """Forget a series whose last value was delivered; under the store's lock, ``series.final`` is set."""
+        self.by_identity.pop((identity(series.base), identity(series.own)), None)
+        self.store.count -= 1
+        self.retired += 1
+        for pairs in (series.base, series.own):
+            self.guard.release(pairs, len(self.by_identity))
+
+    def settle(self, series: Series) -> None:
+        """A writer found no owner after it wrote: what came after the series was let go moves to a new one."""
+        if self.store.closed:
+            return
+        with self.store.lock:
+            if series.final is None:
+                self.store.lives.written_late(series)
+                return
+        series.move_late(self.series(series.base, series.own))
 
 
 class Store:
-    """All instruments of one pipeline."""
+    """All instruments of one pipeline.
 
-    def __init__(self, max_series: int) -> None:
-        self._max_series = max_series
-        self._lock = threading.RLock()  # re-entrant: a signal handler may record a new series meanwhile
+    Args:
+        bounds: How much is kept.
+        series_ttl_s: Seconds after which a series that nobody writes to is let go; ``None`` keeps it.
+    """
+
+    def __init__(self, bounds: Bounds | None = None, series_ttl_s: float | None = None) -> None:
+        self.bounds = bounds or Bounds()
+        self.lock = threading.RLock()
+        self.lives = Lives(self, series_ttl_s)
+        self.count = 0
+        """How many series there are, overflow series left out."""
+        self.closed = False
+        self._places = self.bounds.max_total_series - max(1, self.bounds.max_total_series // 20)
         self._instruments: dict[str, Instrument] = {}
         self._on_new: Callable[[Instrument], None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all metrics together have what they may; a twentieth is left for overflow series, one a metric."""
+        return self.count >= self._places
 
     def on_new_instrument(self, callback: Callable[[Instrument], None]) -> None:
         """Call ``callback`` with each instrument that is made from now on."""
         self._on_new = callback
 
-    def instrument(self, spec: MetricSpec) -> Instrument:
-        """The instrument of ``spec``; the first spec of a name stays."""
+    def instrument(self, spec: MetricSpec, allowed: Collection[str] | None = None) -> Instrument:
+        """The instrument of ``spec``, which takes only labels in ``allowed``; the first spec of a name stays."""
         found = self._instruments.get(spec.name)
         if found is not None:
             return found
-        with self._lock:
-            found = self._instruments.get(spec.name)
-            if found is None:
-                found = self._instruments[spec.name] = Instrument(spec, self._max_series, self._lock)
-                if self._on_new is not None:
-                    self._on_new(found)
+        with self.lock:
+            made = Instrument(spec, self, allowed)
+            found = self._instruments.setdefault(spec.name, made)
+            if found is made and self._on_new is not None:
+                self._on_new(found)
         return found
 
     def instruments(self) -> list[Instrument]:
         """All instruments that were ever used."""
         return list(self._instruments.values())
 
-    def series_count(self) -> int:
-        """How many series are kept."""
-        return sum(len(instrument.all_series()) for instrument in self.instruments())
+    def all_series(self) -> Iterator[Series]:
+        """Every series of every instrument."""
+        return (series for instrument in self.instruments() for series in instrument.all_series())
 
-    def retire_all(self) -> None:
-        """Send every writer back to the look-up, as after a fork or a close."""
+    def series_count(self) -> int:
+        """How many series of the host's are kept."""
+        return sum(len(one.all_series()) for one in self.instruments() if not one.spec.is_about_ourselves)
+
+    def report_itself(self) -> None:
+        """Bring the metrics about the guard up to date."""
         for instrument in self.instruments():
-            for series in instrument.all_series():
-                series.retire()
+            if instrument.spec.is_about_ourselves:
+                continue
+            metric = instrument.spec.name
+            self._set("kept", len(instrument.all_series()), metric=metric)
+            self._set("retired", instrument.retired, metric=metric)
+            self._set("refused", instrument.refused, metric=metric)
+            for key, label in list(instrument.guard.labels.items()):
+                self._set("collapsed", label.folded.estimate(), metric=metric, label=key)
+
+    def _set(self, what: str, value: int, **labels: str) -> None:
+        instrument = self.instrument(CATALOG[f"claude.monitoring.series.{what}"])
+        pairs = tuple(sorted(labels.items()))
+        if not value and ((), pairs) not in instrument.by_identity:
+            return  # nothing to say yet
+        series = instrument.series((), pairs)
+        if isinstance(series, SumSeries | GaugeSeries):
+            series.value = value
+
+    def abandon(self) -> None:
+        """In a forked child: as ``close``, without waiting for a thread of the parent that held the lock."""
+        self.lock = threading.RLock()
+        self.close()
+
+    def close(self) -> None:
+        """Send every writer back to the look-up; nothing is let go or moved any more."""
+        self.closed = True
+        for series in self.all_series():
+            series.send_back()

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from claude_monitoring._context import current_frame
-from claude_monitoring._guard import plain
+from claude_monitoring._labels import plain
 from claude_monitoring._recorder import number
 from claude_monitoring._scopes import Scope, Session, status_of
 from claude_monitoring._sealed import Sealed
@@ -186,16 +186,18 @@ class Task(Scope):
 
     def _begin(self) -> None:
         monitor = self.monitor
-        meters = self._meters = monitor._meters.get(self._spec.task_type) or monitor._task_meters(self._spec.task_type)
-        if meters is None:
-            return
+        meters = monitor._meters.get(self._spec.task_type)
+        if meters is not None and meters.active.owner == get_ident():
+            meters.active.value += 1  # a series that is let go at this very moment is settled at the end
+        else:
+            if meters is None or not meters.active.owner:
+                meters = monitor._task_meters(self._spec.task_type)
+                if meters is None:
+                    return
+            meters.active.add(1)
+        self._meters = meters
         if current_frame() is not None:
             self._look_around()
-        active = meters.active
-        if active.owner == get_ident():
-            active.value += 1
-        else:
-            active.add(1)
         if monitor._wants_spans:
             self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
         self._started = perf_counter()
@@ -206,13 +208,18 @@ class Task(Scope):
             return
         self.duration_s = seconds = perf_counter() - self._started
         self._meters = None
-        status = self.status = self._outcome or (status_of(exc) if exc is not None else "ok")
+        status = self.status = "ok" if exc is None and self._values is None else self._outcome or status_of(exc)
         count, duration = meters.ended.get(status) or meters.make(status)
         active = meters.active
         if active.owner == get_ident() == count.owner:
             active.value -= 1
             count.value += 1
+            if not (active.owner and count.owner):
+                active.settle()
+                count.settle()
         else:
+            if not count.owner:  # it may have been let go
+                count, duration = meters.make(status)
             active.add(-1)
             count.add(1)
         duration.record(seconds)
@@ -223,6 +230,9 @@ class Task(Scope):
         if self._values is not None:
             self.monitor._task_gauges(self)
         if self.span is not None:
-            if self._values is not None or self._spec.complexity or status != "ok":
-                self.monitor._describe_task(self)
-            self._close_span(exc, status)
+            self._end_span(exc, status)
+
+    def _end_span(self, exc: BaseException | None, status: str) -> None:
+        if self._values is not None or self._spec.complexity or status != "ok":
+            self.monitor._describe_task(self)
+        self._close_span(exc, status)

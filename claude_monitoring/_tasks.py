@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring._guard import Pairs, normalise
-from claude_monitoring._store import HistogramSeries, SumSeries
+from claude_monitoring._labels import Pairs
+from claude_monitoring._series import HistogramSeries, SumSeries
 from claude_monitoring._usage import UsageRecorder
 from claude_monitoring.types import AttributeValue
 
@@ -49,14 +49,12 @@ class TaskRecorder(UsageRecorder):
         raise NotImplementedError
 
     def _task_meters(self, task_type: str) -> TaskMeters | None:
-        found = self._meters.get(task_type)
-        if found is not None:
-            return found
         if not self._live():
             return None
 
         def sums(name: str, **labels: str) -> Any:
-            return self._registry.of(name).series(self._framework_base, normalise(labels))
+            instrument = self._registry.of(name)
+            return instrument.series(self._framework_base, instrument.labels(labels))
 
         found = TaskMeters(
             sums("claude.tasks.active", task_type=task_type),

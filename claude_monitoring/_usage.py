@@ -6,13 +6,13 @@ import os
 from contextlib import suppress
 from typing import Any, Literal
 
-from claude_monitoring._catalog import CATALOG
 from claude_monitoring._context import tasks_here
-from claude_monitoring._guard import Pairs, normalise, plain
+from claude_monitoring._labels import plain
 from claude_monitoring._languages import file_type_of, language_of
 from claude_monitoring._pricing import PriceTable, PriceTableError, Tokens, cost_usd
 from claude_monitoring._recorder import Recorder, number, write
 from claude_monitoring._sealed import warn_once
+from claude_monitoring.errors import CardinalityError
 
 __all__ = ["UsageRecorder"]
 
@@ -28,8 +28,8 @@ class UsageRecorder(Recorder):
     def _add(self, spec_name: str, amount: float, **labels: object) -> None:
         """Record a checked amount in a metric of the catalogue; label keys are written with ``__`` for a dot."""
         instrument = self._registry.of(spec_name)
-        own: Pairs = normalise({key.replace("__", "."): value for key, value in labels.items()}) if labels else ()
-        write(instrument.series(self._base(CATALOG[spec_name]), own), amount)
+        given = {key.replace("__", "."): value for key, value in labels.items()}
+        write(self._series_of(instrument, instrument.labels(given, strict=self._strict)), amount)
 
     def _checked(self, what: str, **amounts: Any) -> dict[str, float] | None:
         """The amounts as plain numbers that are not negative, or ``None`` after a refusal or while off."""
@@ -147,6 +147,8 @@ class UsageRecorder(Recorder):
     def _guarded(self, work: Any) -> None:
         try:
             work()
+        except CardinalityError:
+            raise  # asked for, by strict or the policy
         except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
             self._internal(exc)
 

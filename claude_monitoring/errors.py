@@ -3,6 +3,7 @@
 ::
 
     ClaudeMonitoringError
+    ├── CardinalityError     (also a ValueError)   labels without bound, with strict=True or the policy "raise"
     ├── ConfigurationError   (also a ValueError)   a setting that can't be used, with strict=True
     ├── QualityGateError     (also a RuntimeError) a gate with enforce=True that failed or is unknown
     └── MissingExtraError    (also an ImportError) an optional part that is not installed
@@ -12,11 +13,15 @@ Recording misuse with ``strict=True`` raises the built-in ``ValueError`` or ``Ty
 
 from __future__ import annotations
 
-__all__ = ["ClaudeMonitoringError", "ConfigurationError", "MissingExtraError", "QualityGateError"]
+__all__ = ["CardinalityError", "ClaudeMonitoringError", "ConfigurationError", "MissingExtraError", "QualityGateError"]
 
 
 class ClaudeMonitoringError(Exception):
     """Base of every exception that this package defines."""
+
+
+class CardinalityError(ClaudeMonitoringError, ValueError):
+    """A label that would make series without bound, or a private value in one; the text names metric and label."""
 
 
 class ConfigurationError(ClaudeMonitoringError, ValueError):

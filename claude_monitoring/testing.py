@@ -16,9 +16,10 @@ from typing import Any
 from claude_monitoring import _monitor
 from claude_monitoring._core import redirected
 from claude_monitoring._monitor import AgentMonitor
+from claude_monitoring._series import Cell
 from claude_monitoring._settings import Settings
 from claude_monitoring._snapshot import take
-from claude_monitoring._store import Cell, Store
+from claude_monitoring._store import Store
 from claude_monitoring.exporters.custom import CustomExporter
 from claude_monitoring.types import AttributeValue, EventRecord
 
@@ -31,6 +32,8 @@ def totals(store: Store) -> dict[str, Series]:
     """Wire name to the value of each series; for a histogram the number of values recorded."""
     found: dict[str, Series] = {}
     for spec, points in take(store).rows:
+        if spec.is_about_ourselves:
+            continue
         by_attributes = found.setdefault(spec.name, {})
         for series, value in points:
             key = frozenset(series.attributes.items())  # one key for 1 and True, but two series
@@ -109,6 +112,8 @@ def capture(agent_id: str = "main") -> Iterator[Captured]:
     with redirected(Settings.load(environ={}, enabled=True), (seen,)):
         seen.monitor = AgentMonitor(agent_id)
         seen.monitor._live()
+        if seen.monitor._pipeline is not None:
+            seen.monitor._pipeline.store.lives.add_far_side()  # which confirms nothing, so that nothing is let go
         try:
             yield seen
         finally:

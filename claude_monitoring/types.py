@@ -12,6 +12,8 @@ __all__ = [
     "ExportResult",
     "Kind",
     "Labels",
+    "Policy",
+    "PrivateLabels",
     "Signal",
     "SignalExporter",
     "Temporality",
@@ -24,6 +26,12 @@ Labels = Mapping[str, object]
 """Labels as a caller gives them, before they are normalised."""
 
 Kind = Literal["counter", "up_down_counter", "gauge", "histogram"]
+Policy = Literal["collapse", "drop", "raise"]
+"""What happens past a bound on series: labels are collapsed, or measurements refused, silently or by an exception."""
+
+PrivateLabels = Literal["redact", "hash"]
+"""What becomes of a private value in a label: ``__redacted__``, or a hash that is different in every process."""
+
 Signal = Literal["metrics", "logs", "traces"]
 Temporality = Literal["cumulative", "delta"]
 

@@ -25,7 +25,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "instruments": {"_handles", "_instruments"},
     "pipeline": {"_lanes", "_observe", "_pipeline", "_snapshot", "_spans", "_worker"},
-    "store": {"_guard", "_store"},
+    "store": {"_guard", "_labels", "_lives", "_looks", "_series", "_sketch", "_store", "cardinality"},
     "exporters": {
         "exporters", "exporters._otlp", "exporters.console", "exporters.custom", "exporters.encoding",
         "exporters.otlp_grpc", "exporters.otlp_http", "exporters.prometheus", "exporters.pylogging",
@@ -37,7 +37,7 @@ LAYERS: dict[str, set[str]] = {
         "receiver.totals",
     },
     "foundations": {
-        "_catalog", "_extras", "_health", "_languages", "_names", "_once",
+        "_bounds", "_catalog", "_extras", "_health", "_languages", "_names", "_once",
         "_pricing", "_proxies", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
         "_settings_url", "_version", "_wrapping", "errors", "types",

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._health import Health, HealthCounters
 from claude_monitoring._lanes import BufferLane, MetricsLane
-from claude_monitoring._store import Store, SumSeries
+from claude_monitoring._series import SumSeries
+from claude_monitoring._store import Store
 from claude_monitoring._worker import Worker
 from claude_monitoring.types import AttributeValue, ExportResult, Temporality
 
@@ -202,7 +204,7 @@ def test_exports_stay_on_the_beat_and_after_a_failure_come_sooner() -> None:
 
 
 def test_metrics_that_were_not_taken_are_in_the_next_interval() -> None:
-    store = Store(10)
+    store = Store(Bounds(max_series=10))
     series = store.instrument(MetricSpec("claude.x", "counter", "", "")).series((), ())
     assert isinstance(series, SumSeries)
     exporter = Scripted(OK, REFUSED, OK)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_monitoring import AgentMonitor
+from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, MetricSpec
 from claude_monitoring._instruments import InvalidNameError, KindConflictError, Registry
 from claude_monitoring._names import prometheus_name
@@ -48,14 +49,14 @@ def samples(spec: MetricSpec) -> set[str]:
     ],
 )
 def test_a_name_that_a_dashboard_knows_is_that_metric(name: str, kind: Kind, wire: str) -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     assert registry.resolve(name, kind).spec.name == wire
     assert registry.resolve(name, None).spec.name == wire
 
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=lambda spec: spec.name)
 def test_the_name_seen_in_prometheus_leads_back_to_the_metric(spec: MetricSpec) -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     assert registry.resolve(exposed(spec), spec.kind).spec is spec
     assert registry.resolve(spec.name, spec.kind).spec is spec
 
@@ -175,12 +176,12 @@ def test_a_bad_name_is_refused_counted_and_told_once(
 )
 def test_a_bad_name_is_answered_with_one_that_would_do(name: str, would_do: str) -> None:
     with pytest.raises(InvalidNameError, match=re.escape(f"{would_do} would do")):
-        Registry(Store(10)).resolve(name, "counter")
+        Registry(Store(Bounds(max_series=10))).resolve(name, "counter")
 
 
 @given(st.text(max_size=300))
 def test_whatever_the_name_it_is_taken_or_a_name_that_is_taken_is_offered(name: str) -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     try:
         registry.resolve(name, "counter")
     except InvalidNameError as exc:
@@ -201,7 +202,7 @@ NAMES = st.lists(WORDS, min_size=1, max_size=3).flatmap(
 
 @given(st.lists(st.tuples(NAMES, st.sampled_from([*get_args(Kind), None])), max_size=12))
 def test_whatever_is_mixed_no_two_metrics_show_the_same_name(calls: list[tuple[str, Kind | None]]) -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     used: dict[str, MetricSpec] = {}
     for name, kind in calls:
         try:
@@ -218,7 +219,7 @@ def test_whatever_is_mixed_no_two_metrics_show_the_same_name(calls: list[tuple[s
 
 @given(NAMES, st.sampled_from(get_args(Kind)))
 def test_a_name_of_ones_own_means_the_same_metric_each_time(name: str, kind: Kind) -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     try:
         first = registry.resolve(name, kind)
     except KindConflictError:
@@ -229,7 +230,7 @@ def test_a_name_of_ones_own_means_the_same_metric_each_time(name: str, kind: Kin
 
 
 def test_names_made_in_a_loop_stop_at_a_bound_and_say_what_to_do_instead() -> None:
-    registry = Registry(Store(10))
+    registry = Registry(Store(Bounds(max_series=10)))
     for index in range(1_000):
         registry.resolve(f"user_{index}", "counter")
     with pytest.raises(InvalidNameError, match="into a label instead of the name"):

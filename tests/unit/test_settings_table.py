@@ -44,6 +44,11 @@ CASES: dict[str, Case] = {
     "CLAUDE_MONITORING_DEFAULTS": Case("Claude-Code", "temporality", "delta", "claude", fallback="cumulative"),
     "CLAUDE_MONITORING_STRICT": switch("strict", default=False),
     "CLAUDE_MONITORING_MAX_SERIES": Case("50", "max_series", 50, "0", fallback=2000),
+    "CLAUDE_MONITORING_MAX_LABEL_VALUES": Case("9", "max_label_values", 9, "few", fallback=200),
+    "CLAUDE_MONITORING_MAX_TOTAL_SERIES": Case("100", "max_total_series", 100, "99", fallback=50_000),
+    "CLAUDE_MONITORING_CARDINALITY_POLICY": Case("Drop", "cardinality_policy", "drop", "dorp", fallback="collapse"),
+    "CLAUDE_MONITORING_SERIES_TTL_MS": Case("1500", "series_ttl_s", 1.5, "0", fallback=None),
+    "CLAUDE_MONITORING_PRIVATE_LABELS": Case("HASH", "private_labels", "hash", "show", fallback="redact"),
     "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS": Case("0", "shutdown_timeout_s", 0.0, "-1", fallback=2.0),
     "CLAUDE_CODE_OTEL_FLUSH_TIMEOUT_MS": Case("1500", "flush_timeout_s", 1.5, "nan", fallback=5.0),
     "OTEL_METRICS_EXPORTER": Case(

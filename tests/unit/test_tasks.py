@@ -178,7 +178,7 @@ class Kind(enum.Enum):
 
 @pytest.mark.parametrize(
     ("task_type", "label"),
-    [(None, "general"), ("", "general"), (Kind.FEATURE, "Kind.FEATURE"), (["a"], "['a']"), (7, "7")],
+    [(None, "general"), ("", "general"), (Kind.FEATURE, "kind.feature"), (["a"], "['a']"), (7, "7")],
 )
 def test_a_task_type_that_is_no_text_becomes_one(seen: Captured, task_type: Any, label: str) -> None:
     with seen.monitor.track_task("x", task_type=task_type):

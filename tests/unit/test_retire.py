@@ -1,0 +1,247 @@
+"""What ended is let go: sessions, child monitors, task types, idle series; and what comes later begins anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from claude_monitoring import AgentMonitor, Settings
+from claude_monitoring._pipeline import Pipeline
+from claude_monitoring.receiver import OtlpReceiver
+
+
+def series_of(monitor: AgentMonitor, metric: str) -> list[dict[str, Any]]:
+    assert monitor._pipeline is not None
+    return [
+        series.attributes
+        for instrument in monitor._pipeline.store.instruments()
+        if instrument.spec.name == metric
+        for series in instrument.all_series()
+    ]
+
+
+def exporting(receiver: OtlpReceiver, **options: Any) -> AgentMonitor:
+    return AgentMonitor("shop", export_to_grafana=True, endpoint=receiver.http_endpoint, **options)
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_a_session_that_ended_is_let_go_once_it_was_delivered(temporality: str) -> None:
+    with OtlpReceiver() as receiver, exporting(receiver, temporality=temporality) as monitor:
+        for number in range(20):
+            with monitor.session(f"s{number}"):
+                monitor.record_usage("claude-sonnet-4-5", 10, 5)
+            assert len(series_of(monitor, "claude_code.token.usage")) == 4
+            assert monitor.flush()
+            assert series_of(monitor, "claude_code.token.usage") == []
+        assert receiver.total("claude_code.token.usage") == 20 * 15
+        assert receiver.total("claude_code.token.usage", {"session.id": "s7"}) == 15
+        assert receiver.total("claude.api.calls") == 20
+        (retired,) = [
+            one.retired for one in monitor.cardinality_report().metrics if one.name == "claude_code.token.usage"
+        ]
+        assert retired == 80
+
+
+def test_a_session_is_kept_while_the_far_side_does_not_have_it() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        monitor.increment("started")
+        receiver.answer(status=400, times=3, signal="metrics")
+        with monitor.session("s"):
+            monitor.record_commit()
+        for _ in range(3):
+            assert not monitor.flush()
+            assert len(series_of(monitor, "claude_code.commit.count")) == 1
+        assert monitor.flush()
+        assert series_of(monitor, "claude_code.commit.count") == []
+        assert receiver.total("claude_code.commit.count") == 1
+
+
+def test_a_session_that_is_opened_again_goes_on_or_begins_anew_and_the_sum_is_right() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        for flushed in (False, True, False):
+            with monitor.session("again"):
+                monitor.record_commit()
+            if flushed:
+                assert monitor.flush()
+        assert monitor.flush()
+        assert receiver.total("claude_code.commit.count", {"session.id": "again"}) == 3
+
+
+def test_two_sessions_of_one_name_end_with_the_second() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        one, two = monitor.session("same"), monitor.session("same")
+        with one:
+            with two:
+                monitor.record_commit()
+            assert monitor.flush()
+            assert len(series_of(monitor, "claude_code.commit.count")) == 1
+        assert monitor.flush()
+        assert series_of(monitor, "claude_code.commit.count") == []
+
+
+def test_what_is_recorded_in_a_session_after_its_end_is_delivered_and_let_go_too() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        session = monitor.session("late")
+        with session:
+            session_frame = session
+        assert monitor.flush()
+        session_frame.resume()
+        monitor.record_commit()
+        session_frame.suspend()
+        assert monitor.flush()
+        assert series_of(monitor, "claude_code.commit.count") == []
+        assert receiver.total("claude_code.commit.count", {"session.id": "late"}) == 1
+
+
+def test_a_child_that_is_closed_takes_its_series_with_it_and_leaves_the_others() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        monitor.increment("jobs")
+        child, twin = monitor.child("Explore"), monitor.child("explore")
+        for one in (child, twin):
+            with one.track_task("look", task_type="research"):
+                one.record_usage("claude-haiku-4-5", 10, 5)
+            one.increment("jobs")
+        child.close()
+        assert {"agent": "explore"} in series_of(monitor, "claude.jobs")  # the other one is still at work
+        twin.close()
+        assert monitor.flush()
+        assert series_of(monitor, "claude.jobs") == [{"agent": "shop"}]
+        assert series_of(monitor, "claude.tasks") == []
+        assert series_of(monitor, "claude_code.token.usage") == []
+        assert receiver.total("claude.jobs", agent="explore") == 2
+        assert receiver.total("claude.tasks", agent="explore", task_type="research") == 2
+        again = monitor.child("explore")
+        again.increment("jobs")
+        assert monitor.flush()
+        assert receiver.total("claude.jobs", agent="explore") == 3
+
+
+def test_a_task_type_is_retired_by_name_and_may_come_back() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+
+        @monitor.track_task(task_type="import")
+        def task() -> None:
+            """Nothing."""
+
+        for _ in range(3):
+            task()
+        with monitor.track_task("x", task_type="feature"):
+            pass
+        monitor.retire({"task_type": "Import"})
+        assert monitor.flush()
+        assert {labels["task_type"] for labels in series_of(monitor, "claude.tasks")} == {"feature"}
+        assert {labels["task_type"] for labels in series_of(monitor, "claude.tasks.active")} == {"feature"}
+        task()
+        assert monitor.flush()
+        assert receiver.total("claude.tasks", task_type="import") == 4
+        assert receiver.total("claude.task.duration", task_type="import") == 4
+        assert receiver.total("claude.tasks.active", task_type="import") == 0
+
+
+def test_a_task_under_way_when_its_type_is_retired_is_counted_to_its_end() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        with monitor.track_task("x", task_type="import"):
+            monitor.retire({"task_type": "import"})
+            assert monitor.flush()
+            assert receiver.total("claude.tasks.active", task_type="import") == 1
+        assert monitor.flush()
+        assert receiver.total("claude.tasks.active", task_type="import") == 0
+        assert receiver.total("claude.tasks", task_type="import") == 1
+
+
+@pytest.mark.parametrize("labels", [{}, None, "task_type", 5])
+def test_retiring_nothing_does_nothing(labels: Any) -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        monitor.increment("jobs")
+        monitor.retire(labels)
+        assert monitor.flush()
+        assert len(series_of(monitor, "claude.jobs")) == 1
+
+
+def test_a_handle_and_a_known_call_find_the_new_series_by_themselves() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver) as monitor:
+        labels = {"tenant": "t1"}
+        handles = (
+            monitor.counter("jobs", labels),
+            monitor.gauge_handle("depth", labels),
+            monitor.histogram_handle("wait", labels),
+        )
+        for _ in range(3):
+            handles[0].add(1)
+            handles[1].set(2)
+            handles[2].record(3)
+            monitor.increment("calls", 1, labels)
+            monitor.gauge("level", 2, labels)
+            monitor.histogram("size", 3, labels)
+            monitor.retire(labels)
+            assert monitor.flush()
+            assert series_of(monitor, "claude.jobs") == series_of(monitor, "claude.size") == []
+        assert receiver.total("claude.jobs") == receiver.total("claude.calls") == 3
+        assert receiver.total("claude.wait") == receiver.total("claude.size") == 3
+
+
+def prometheus_pipeline(monkeypatch: pytest.MonkeyPatch) -> AgentMonitor:
+    environ = {
+        "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
+        "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": "0",
+    }
+    return AgentMonitor("shop", settings=Settings.load(environ=environ))
+
+
+def scrape(monitor: AgentMonitor) -> None:
+    assert isinstance(monitor._pipeline, Pipeline)
+    monitor._pipeline.collect()
+
+
+def test_prometheus_has_to_scrape_twice_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with prometheus_pipeline(monkeypatch) as monitor:
+        with monitor.session("s"):
+            monitor.record_commit()
+        scrape(monitor)
+        assert len(series_of(monitor, "claude_code.commit.count")) == 1
+        scrape(monitor)
+        assert series_of(monitor, "claude_code.commit.count") == []
+
+
+def test_prometheus_is_waited_for_five_minutes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    with prometheus_pipeline(monkeypatch) as monitor:
+        with monitor.session("s"):
+            monitor.record_commit()
+        assert monitor._pipeline is not None
+        lives = monitor._pipeline.store.lives
+        began = lives._clock()
+        lives.sweep()
+        lives._clock = lambda: began + 299
+        lives.sweep()
+        assert len(series_of(monitor, "claude_code.commit.count")) == 1
+        lives._clock = lambda: began + 301
+        lives.sweep()
+        assert series_of(monitor, "claude_code.commit.count") == []
+
+
+def test_sessions_of_a_program_that_nobody_scrapes_stay_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with prometheus_pipeline(monkeypatch) as monitor:
+        for _ in range(5_000):
+            with monitor.session():
+                monitor.record_commit()
+        assert len(series_of(monitor, "claude_code.commit.count")) <= 201
+        assert monitor._pipeline is not None
+        assert len(monitor._pipeline.store.lives._ended) <= 1_000
+
+
+def test_idle_series_go_after_the_ttl() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver, series_ttl_s=60) as monitor:
+        monitor.increment("jobs", 1, {"tenant": "gone"})
+        assert monitor._pipeline is not None
+        lives = monitor._pipeline.store.lives
+        began = lives._clock()
+        for seconds in range(0, 200, 20):
+            lives._clock = lambda seconds=seconds: began + seconds  # type: ignore[misc]
+            monitor.increment("jobs", 1, {"tenant": "here"})
+            assert monitor.flush()
+        assert series_of(monitor, "claude.jobs") == [{"agent": "shop", "tenant": "here"}]
+        assert receiver.total("claude.jobs", tenant="gone") == 1
+        assert receiver.total("claude.jobs", tenant="here") == 10
