@@ -40,6 +40,7 @@ Pairs = tuple[tuple[str, AttributeValue], ...]
 
 _SEARCHED_CHARS = 8 * MAX_VALUE_CHARS  # a secret that begins within the part that is kept is seen as a whole
 _MAX_SPELLINGS = 256
+_MAX_KNOWN = 1_000
 _PATH_LABEL = "file_path"
 _IDENTIFIERS = frozenset(map(prometheus_label, IDENTIFIERS))
 _SHORTEST_SECRET = 8
@@ -155,7 +156,7 @@ class LabelRules:
         allowed: The only keys that a caller may use; ``None`` allows all.
     """
 
-    __slots__ = ("_allowed", "_name", "_path_becomes", "_private", "_spelled", "dropped")
+    __slots__ = ("_allowed", "_known", "_name", "_path_becomes", "_private", "_spelled", "dropped")
 
     def __init__(self, spec: MetricSpec, private: PrivateLabels, allowed: Collection[str] | None) -> None:
         self._name = spec.name
@@ -163,6 +164,7 @@ class LabelRules:
         self._spelled = {prometheus_label(key): key for key in (*spec.base_keys, *spec.keys)}
         self._path_becomes = "language" if "language" in spec.keys else "file_type"
         self._allowed = None if allowed is None else self._all_allowed({*allowed, *spec.base_keys})
+        self._known: dict[object, Pairs] = {}
         self.dropped: dict[str, str] = {}
         """Keys that were left out, and why; for the report."""
 
@@ -172,6 +174,24 @@ class LabelRules:
         Raises:
             CardinalityError: With ``strict``, for a private value and for a key that can't be used.
         """
+        if strict:
+            return self._apply(labels, strict=True)
+        given = tuple(labels.items())
+        try:
+            known = self._known.get(given)
+        except Exception:  # noqa: BLE001 - no hash, or the host's own __eq__
+            known = None
+        if known is not None:
+            return known
+        made = self._apply(labels, strict=False)
+        # Only text: 1, 1.0 and True are equal as keys of a dictionary.
+        if all(key.__class__ is str is value.__class__ for key, value in given):
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[given] = made
+        return made
+
+    def _apply(self, labels: Mapping[str, object], *, strict: bool) -> Pairs:
         pairs: dict[str, AttributeValue] = {}
         taken: dict[str, str] = {}
         for text, value in sorted(self._texts(labels).items()):

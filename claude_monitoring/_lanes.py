@@ -192,7 +192,8 @@ class MetricsLane(Lane):
     def acknowledged(self) -> None:
         if self._taken is not None:
             self._far_side.delivered(self._taken.values)
-        self._acknowledged, self._taken = self._taken, None
+        is_delta = self._exporter is not None and self._exporter.temporality == "delta"
+        self._acknowledged, self._taken = self._taken if is_delta else None, None
 
     def _turn_off(self) -> None:
         super()._turn_off()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ class Lives:
         self._clock = clock
         self._under_way: Counter[Pair] = Counter()
         self._ended: set[Pair] = set()
-        self._past: dict[Pair, None] = {}  # what ended lately, for a use that comes late
+        self._past: OrderedDict[Pair, None] = OrderedDict()  # what ended lately, for a use that comes late
         self._asked: list[dict[str, AttributeValue]] = []
         self._ending: dict[Series, _Ending] = {}
         self._idle: dict[Series, float] = {}
@@ -113,7 +113,7 @@ class Lives:
                 self._ended.add(pair)
                 self._past[pair] = None
                 if len(self._past) > _MOST_PAST:
-                    del self._past[next(iter(self._past))]
+                    self._past.popitem(last=False)
                 if len(self._ended) >= _MOST_UNSWEPT:  # nobody reads the store
                     self.sweep()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import Effort, Reading, Sample, Side
 
-__all__ = ["guard_growth", "known_labels", "memory", "new_labels", "our_export", "run_child", "sdk_export"]
+__all__ = ["known_labels", "memory", "new_labels", "our_export", "run_child", "sdk_export"]
 
 PER_METRIC = 1_000
 """Within the default bounds of both sides, labels well bounded, so that neither overflows or collapses."""
@@ -148,24 +148,3 @@ def bytes_per_series(which: str, size: int) -> float:
     used = tracemalloc.get_traced_memory()[0]
     del keep, source
     return used / size
-
-
-@contextmanager
-def guard_growth(effort: Effort) -> Iterator[Sample]:
-    """Bytes that a call with a new label value leaves behind once the bound is reached."""
-    yield lambda: Reading(run_child("growth", effort.series))
-
-
-def growth_per_call(calls: int) -> float:
-    """For ``child.py``: the slope of memory over ``calls`` calls, well after the bound of series."""
-    monitor, record_one = our_recording(1)
-    record_one()
-    for labels in new_labels(4 * PER_METRIC):
-        monitor.increment("bench_explosion", 1, labels)
-    gc.collect()
-    tracemalloc.start()
-    for labels in (new_labels(1)[0] for _ in range(calls)):  # one at a time: a list would be memory too
-        monitor.increment("bench_explosion", 1, labels)
-    del labels
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0] / calls

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bulk
+import guards
 
 __all__ = ["main"]
 
@@ -23,17 +24,19 @@ _AT_ONCE = 20
 def main(arguments: list[str]) -> None:
     """Do what the first argument says."""
     job, *rest = arguments
-    jobs: dict[str, Callable[..., Any]] = {"memory": _memory, "growth": _growth, "exit": _exit, "fork": _fork}
+    jobs: dict[str, Callable[..., Any]] = {
+        "memory": _memory,
+        "explosion": lambda calls: guards.two_million_calls(int(calls)),
+        "sessions": lambda sessions: guards.sessions_slope(int(sessions)),
+        "exit": _exit,
+        "fork": _fork,
+    }
     result = jobs[job](*rest)
     print(json.dumps(result), flush=True)
 
 
 def _memory(which: str, size: str) -> float:
     return bulk.bytes_per_series(which, int(size))
-
-
-def _growth(calls: str) -> float:
-    return bulk.growth_per_call(int(calls))
 
 
 def _exit(which: str, protocol: str, port: str, in_flight: str) -> float:

@@ -33,6 +33,10 @@ class Effort:
     processes: int = 11
     """Fresh processes a side."""
     series: int = 20_000
+    explosion: int = 2_000_000
+    """Calls with a new label value."""
+    sessions: int = 100_000
+    """Sessions one after another."""
     children: int = 100
     """Forked children."""
     protocols: tuple[str, ...] = ("grpc", "http/protobuf", "http/json")
@@ -46,7 +50,15 @@ class Effort:
 
 FULL = Effort()
 FAST = Effort(
-    samples=3, sample_s=0.002, processes=3, series=2_000, children=4, protocols=("http/protobuf",), in_flight=(False,)
+    samples=3,
+    sample_s=0.002,
+    processes=3,
+    series=2_000,
+    explosion=100_000,
+    sessions=15_000,
+    children=4,
+    protocols=("http/protobuf",),
+    in_flight=(False,),
 )
 """Shows that everything runs; its figures are noisy."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bulk import guard_growth, known_labels, memory, new_labels, our_export, sdk_export
+from bulk import known_labels, memory, new_labels, our_export, sdk_export
 from calls import opentelemetry, ours, ours_off, prometheus, spans, statement, wrapped
+from guards import explosion_memory, explosion_time, sessions
 from harness import Row
 from processes import black_hole, dead, exits, forks, imports, mute
 
@@ -94,10 +95,28 @@ ROWS = (
         target=3.0,
     ),
     Row(
+        id="guard-millions",
+        what="the same, millions of calls",
+        other="as many calls with 100 known values",
+        ours=explosion_time("new"),
+        theirs=explosion_time("known"),
+        target=3.0,
+        repeats="once",
+    ),
+    Row(
         id="guard-memory",
-        what="the same, memory kept a call",
+        what="the same, resident memory from the bound on",
         other="flat",
-        ours=guard_growth,
+        ours=explosion_memory,
+        limit=10e6,
+        unit="B",
+        repeats="once",
+    ),
+    Row(
+        id="guard-sessions",
+        what="sessions of 10 series, memory a session",
+        other="flat",
+        ours=sessions,
         limit=1.0,
         unit="B",
         repeats="once",
