@@ -221,7 +221,9 @@ class MonitorCore(TaskRecorder):
         standard = self._standard_attributes(session.session_id)
         self._count_life("session.id", standard, begins=True)
         counted = self._registry.of("claude_code.session.count")
-        write(counted.series(standard, counted.labels({"start_type": "fresh"})), 1)
+        series = counted.series(standard, counted.labels({"start_type": "fresh"}))
+        self._count_lost_labels(counted, series)
+        write(series, 1)
 
     def _session_ended(self, session: Session, duration_s: float) -> None:
         self._count_life("session.id", self._standard_attributes(session.session_id), begins=False)

@@ -14,7 +14,6 @@ from typing import Any
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._labels import MAX_VALUE_CHARS, REDACTED, Pairs
-from claude_monitoring._sealed import warn_once
 from claude_monitoring._sketch import BITS, MASK, Sketch
 from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
@@ -33,7 +32,7 @@ def _held(value: AttributeValue) -> object:
 class Label:
     """One label of one metric: the values that it keeps, each with its number of series, and those that it saw."""
 
-    __slots__ = ("folded", "folding", "kept", "look", "sample")
+    __slots__ = ("collapsed", "folded", "folding", "kept", "look", "sample", "told")
 
     def __init__(self) -> None:
         self.kept: dict[object, int] = {}
@@ -41,12 +40,23 @@ class Label:
         """Whether a value that is not kept becomes ``__other__``."""
         self.folded = Sketch()
         """The values that became ``__other__``."""
+        self.collapsed = False
+        """Whether a series has ``__other__`` in it, or had."""
+        self.told = False
         self.look = ""
         self.sample: AttributeValue | None = None
 
     def estimate(self) -> int:
         """How many different values there were: exact until the label folds, then an estimate."""
         return len(self.kept) + self.folded.estimate()
+
+    @property
+    def folds_as_given(self) -> bool:
+        """Whether what a caller gives folds if it is not kept: it does not stand, cut or redacted, for what is."""
+        return all(
+            isinstance(value, str) and len(value) < MAX_VALUE_CHARS and not value.startswith((REDACTED, "redacted-"))
+            for value in self.kept
+        )
 
 
 class Guard:
@@ -58,11 +68,15 @@ class Guard:
         self.max_label_values = spec.max_label_values or bounds.max_label_values
         self.labels: dict[str, Label] = {}
         self.closed: set[str] = set()
+        self.notices: list[tuple[object, str]] = []
+        """What is to be logged, by its key for ``warn_once``."""
         self._margin = min(self.max_label_values, self.max_series // 10)
         # Closing a label needs no more places than there are series, so that up to half of the bound all is well.
         self._safe = max(0, self.max_series // 2 - self._margin - 16)
-        self._look_at = self._safe
+        self.looks_at = self._safe
         """Until there are so many series, one more fits for certain."""
+        self._next: frozenset[str] = frozenset()
+        """The labels that would be closed next, together."""
 
     def inspect(self, pairs: Pairs, *, strict: bool) -> None:
         """Name a label whose new value looks like one of a number without bound, once.
@@ -72,8 +86,10 @@ class Guard:
         """
         for key, value in pairs:
             label = self.labels.get(key)
-            if value == OTHER or (label is not None and (_held(value) in label.kept or (label.look and not strict))):
+            if value == OTHER or (label is not None and _held(value) in label.kept):
                 continue
+            if label is not None and not strict and (label.look or label.folding):
+                continue  # it was named already
             from claude_monitoring._looks import look_of  # its patterns take time to build
 
             look = look_of(value)
@@ -98,52 +114,66 @@ class Guard:
                 continue
             if label.folding and (held := _held(value)) not in label.kept:
                 label.folded.add(held)
-                if key not in self.closed:
+                if not label.told:
                     self._tell_folded(key, value)
             elif key not in self.closed:
                 continue
             if changed is None:
                 changed = list(pairs)
             changed[index] = (key, OTHER)
+            label.collapsed = True
         return pairs if changed is None else tuple(changed)
 
-    def has_room(self, count: int, series: Iterable[Pairs], pairs: Pairs) -> bool:
+    def has_room(self, count: int, series: Collection[Pairs], pairs: Pairs) -> bool:
         """Whether one more series fits beside ``count`` others, and what closing the next label would need as well.
+
+        Below ``looks_at`` it does.
 
         Args:
             count: How many series there are, the overflow series left out.
             series: The labels of each.
             pairs: Those of the new one.
         """
-        if count < self._look_at:
-            return True
         several = self._with_several_values(pairs)
+        self._next = frozenset()
         if not several:
             return count < self.max_series - 1  # one place is the overflow series'
-        following = {*self.closed, _largest(several)}
+        needed = count
+        for key in sorted(several, key=lambda key: (several[key], key), reverse=True):
+            self._next |= {key}
+            needed = _needed(self.closed | self._next, series)
+            if needed <= self.max_series // 4:
+                break  # else it goes with another, as an agent's name does with its sessions, and both have to close
         # The labels that stay open may get values yet; the fewer are left, the less is kept back for that.
         margin = self._margin >> 3 * len(self.closed)
-        spare = self.max_series - 1 - len(several) - margin - count - _needed(following, series)
+        spare = self.max_series - 1 - len(several) - margin - count - needed
         if spare <= 0:
             return False
-        self._look_at = count + max(1, spare // 2)  # each new series takes one place, and may add one to what is needed
+        self.looks_at = count + max(1, spare // 2)  # each new series takes one place, and may add one to what is needed
         return True
 
     def close_next(self, pairs: Pairs) -> bool:
-        """Close the label of ``pairs`` that has the most values; ``False`` if that would help no more."""
-        keys = {key for key, value in pairs if value != OTHER}
-        several = {key: values for key, values in self._with_several_values(pairs).items() if key in keys}
+        """Close the label of ``pairs`` that has the most values, and those that go with it.
+
+        Returns:
+            ``False`` if that would help no more.
+        """
+        values = dict(pairs)
+        several = {key: n for key, n in self._with_several_values(pairs).items() if values.get(key, OTHER) != OTHER}
         if not several:
             return False
-        key = _largest(several)
-        self.closed.add(key)
-        self.labels[key].folding = True
-        self._tell(
-            key,
-            dict(pairs)[key],
-            f"together with the other labels makes more than {self.max_series} series, and has the most values "
-            f"(about {several[key]}). New combinations have {OTHER!r} in it; sums by the other labels stay exact",
-        )
+        first = max(several, key=lambda key: (several[key], key))
+        together = self._next if first in self._next else frozenset((first,))
+        self.closed |= together
+        for key in together:
+            label = self.labels[key]
+            label.folding = True
+            self._tell(
+                key,
+                values.get(key, label.sample),
+                f"together with the other labels makes more than {self.max_series} series, and has the most values "
+                f"(about {label.estimate()}). New combinations have {OTHER!r} in it; sums by other labels stay exact",
+            )
         return True
 
     def keeps(self, key: str, value: AttributeValue) -> bool:
@@ -173,10 +203,10 @@ class Guard:
             label.kept[held] -= 1
             if not label.kept[held]:
                 del label.kept[held]
-            if not label.kept and not label.folded and not label.look:
+            if not label.kept and not label.collapsed and not label.look:
                 del self.labels[key]
-        self._look_at = max(
-            self._safe, self._look_at - 1
+        self.looks_at = max(
+            self._safe, self.looks_at - 1
         )  # the next one may need a place for closing that this did not
         if self.closed and count < self.max_series // 2:
             self.closed.clear()
@@ -220,16 +250,12 @@ class Guard:
             f"Use {look.instead}",
         )
 
-    def _tell(self, key: str, value: AttributeValue, why: str) -> None:
-        warn_once(
-            ("label", self.name, key),
-            f"claude_monitoring: {self.name}: the label {key!r} (now {str(value)[:80]!r}) {why}. "
-            "monitor.cardinality_report() has them all",
-        )
-
-
-def _largest(values: Mapping[str, int]) -> str:
-    return max(values, key=lambda key: (values[key], key))
+    def _tell(self, key: str, value: AttributeValue | None, why: str) -> None:
+        label = self.labels[key]
+        if not label.told:
+            label.told = True
+            text = f"the label {key!r} (now {str(value)[:80]!r}) {why}. monitor.cardinality_report() has them all"
+            self.notices.append((("label", self.name, key), f"claude_monitoring: {self.name}: {text}"))
 
 
 def _needed(closed: Collection[str], series: Iterable[Pairs]) -> int:
@@ -245,36 +271,41 @@ def _needed(closed: Collection[str], series: Iterable[Pairs]) -> int:
 class Known(dict[Any, Any]):
     """Labels as a caller gives them to their series, for one metric of one recorder.
 
-    A look-up of labels that are not there answers with the series of ``__other__`` where one label folds: a label that
+    A look-up of labels that are not there answers with the series of ``__other__`` where labels fold: a label that
     explodes comes this way on every call.
     """
 
-    __slots__ = ("_fold",)
+    __slots__ = ("_folds", "_takes_in")
 
     def __init__(self) -> None:
         super().__init__()
-        self._fold: Any = None
+        self._folds: tuple[tuple[int, str, Label, dict[object, int], Any], ...] = ()
+        self._takes_in: dict[tuple[Any, ...], object] = {}
 
-    def fold(self, key: Any, index: int, label: Label, series: object) -> None:
-        """Remember that of labels like ``key`` the value at ``index`` is folded, and that ``series`` takes it in."""
-        if not all(
-            isinstance(value, str) and len(value) < MAX_VALUE_CHARS and REDACTED not in value for value in label.kept
-        ):
-            return  # what a caller gives may stand for a value that is kept
-        known = self._fold
-        if known is None or known[2] is not label or (known[0], known[1]) != (index, key[index][0]):
-            known = self._fold = (index, key[index][0], label, label.kept, label.folded.registers, {})
-        known[5][key[:index] + key[index + 1 :]] = series
+    def fold(self, key: tuple[tuple[str, object], ...], labels: Mapping[int, Label], series: object) -> None:
+        """Remember that of labels like ``key`` the values at these places fold, and that ``series`` takes them in."""
+        if not all(label.folds_as_given for label in labels.values()):
+            return
+        if any(index >= len(key) or key[index][0] != name for index, name, *_ in self._folds):
+            self._folds, self._takes_in = (), {}  # labels in another order
+        known = {fold[0]: fold for fold in self._folds}
+        for index, label in labels.items():
+            known[index] = (index, key[index][0], label, label.kept, label.folded.registers)
+        others = tuple(None if index in labels else pair for index, pair in enumerate(key))
+        self._takes_in[others] = series
+        self._folds = tuple(known.values())
 
     def __missing__(self, key: Any) -> Any:
-        index, name, label, kept, registers, by_others = self._fold  # None raises, and the caller goes the long way
-        raw, value = key[index]
-        if raw == name and label.folding and value.__class__ is str and value not in kept:
-            series = by_others[key[:index] + key[index + 1 :]]
-            mixed = hash(value)  # the lines of Sketch.add, of which a call would cost as much
-            rest = mixed >> BITS
-            rank = (rest & -rest).bit_length()
-            if rank > registers[mixed & MASK]:  # noqa: PLR1730 - max() would cost more than the rest
-                registers[mixed & MASK] = rank
-            return series
-        raise KeyError(key)
+        others = list(key)
+        for index, name, label, kept, registers in self._folds:
+            given, value = key[index]
+            if given != name or not label.folding or value.__class__ is not str:
+                raise KeyError(key)
+            if value not in kept:
+                others[index] = None
+                mixed = hash(value)  # the lines of Sketch.add, of which a call would cost as much
+                rest = mixed >> BITS
+                rank = (rest & -rest).bit_length()
+                if rank > registers[mixed & MASK]:  # noqa: PLR1730 - max() would cost more than the rest
+                    registers[mixed & MASK] = rank
+        return self._takes_in[tuple(others)]

@@ -103,6 +103,8 @@ class Registry:
         if spec is None:
             plain = prometheus_name(wire, "", "gauge")
             spec = _CATALOG_NAMES.get(plain) or self._own.get(plain) or self._add_own(wire, kind or "counter")
+        if spec.is_about_ourselves:
+            raise InvalidNameError(f"{text!r} is where this library tells about itself; give your metric another name")
         if kind is not None and spec.kind != kind and not (kind == "counter" and spec.kind == "up_down_counter"):
             raise KindConflictError(
                 f"{text!r} is a {spec.kind.replace('_', '-')} ({spec.name}), so it can't be used as a {kind}; "

@@ -94,6 +94,7 @@ class Pipeline:
             observe(self.store, meter_provider)
         self._prometheus: PrometheusServer | None = None
         self._scraper: FarSide | None = None
+        self._collected = threading.local()
         self._started = False
         self._event_lanes: list[BufferLane] = []
         self._span_lanes: list[BufferLane] = []
@@ -161,7 +162,7 @@ class Pipeline:
         host, port = self.settings.prometheus_host, self.settings.prometheus_port
         self._scraper = self.store.lives.add_far_side(_SCRAPES, _SCRAPER_PATIENCE_S)
         try:
-            self._prometheus = PrometheusServer(host, port, self.collect, self.resource)
+            self._prometheus = PrometheusServer(host, port, self.collect, self.resource, self._scraped)
         except OSError as exc:
             line = describe_bind_error(host, port, exc)
             self.health.exported("metrics prometheus", line)
@@ -177,10 +178,13 @@ class Pipeline:
         from claude_monitoring._snapshot import take_for_export, to_metrics_data
 
         snapshot = take_for_export(self.store)
-        data = to_metrics_data(snapshot, self.resource)
+        self._collected.values = snapshot.values
+        return to_metrics_data(snapshot, self.resource)
+
+    def _scraped(self) -> None:
+        """What this thread collected was taken by a scraper."""
         if self._scraper is not None:
-            self._scraper.delivered(snapshot.values)
-        return data
+            self._scraper.delivered(self._collected.values)
 
     def add_event(self, event: EventRecord) -> None:
         """Hand an event to every exporter of logs."""

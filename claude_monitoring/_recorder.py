@@ -174,24 +174,29 @@ class Recorder:
 
     def _series_of(self, instrument: Instrument, own: Pairs) -> Series:
         series = instrument.series(self._base(instrument.spec), own, strict=self._strict)
+        if self._count_lost_labels(instrument, series) and instrument.store.bounds.policy == "raise":
+            raise CardinalityError(
+                f"{instrument.spec.name}: {dict(own)} would need a new series, and a bound is reached; "
+                "monitor.cardinality_report() says which label fills it"
+            )
+        return series
+
+    def _count_lost_labels(self, instrument: Instrument, series: Series) -> bool:
+        """Count a measurement that lost its labels, or that is refused; whether it is."""
         if instrument.is_overflow(series):
             instrument.overflowed += 1
             self._health.overflowed += 1
         elif instrument.is_refused(series):
             self._health.drop(DropReason.SERIES_LIMIT)
-            if instrument.store.bounds.policy == "raise":
-                raise CardinalityError(
-                    f"{instrument.spec.name}: {dict(own)} would need a new series, and a bound is reached; "
-                    "monitor.cardinality_report() says which label fills it"
-                )
-        return series
+            return True
+        return False
 
     def _remember(self, instrument: Instrument, name: str, labels: Labels, own: Pairs, series: Series) -> None:
         # Only text values: 1, 1.0 and True are equal as keys of a dictionary, and must not share a series.
         if any(value.__class__ is not str for value in labels.values()):
             return
         folded = _folded(instrument, labels, series) if series.own != own else []
-        if len(folded) > 1 or (folded and folded[0][1] in IDENTIFIERS):
+        if any(key in IDENTIFIERS for _, key in folded):  # their capitals are not looked at
             return
         if self._cached >= _MAX_CACHED:
             self._forget()
@@ -204,8 +209,8 @@ class Recorder:
         ).setdefault(name, Known())
         self._cached += 1
         if folded:
-            index, key = folded[0]
-            table.fold(tuple(labels.items()), index, instrument.guard.labels[key], series)
+            places = {index: instrument.guard.labels[key] for index, key in folded}
+            table.fold(tuple(labels.items()), places, series)
         else:
             table[_key(labels, series.own) if labels else ()] = series
 

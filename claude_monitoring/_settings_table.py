@@ -124,7 +124,7 @@ ENV: tuple[EnvVar, ...] = (
     EnvVar("CLAUDE_MONITORING_MAX_LABEL_VALUES", "max_label_values", COUNT, "200",
            "Values kept of each label of a metric; later ones become `__other__` in that label alone.", OURS, _GUARD),
     EnvVar("CLAUDE_MONITORING_MAX_TOTAL_SERIES", "max_total_series", TOTAL, "50000",
-           "Series kept of all metrics together; a twentieth is left for overflow.", OURS, _GUARD),
+           "Series kept of all metrics together; a tenth is left for overflow.", OURS, _GUARD),
     EnvVar("CLAUDE_MONITORING_CARDINALITY_POLICY", "cardinality_policy", POLICY, "collapse",
            "Past a bound: `collapse` labels, `drop` measurements that would need a new series, or `raise` as well.",
            OURS, _GUARD),

@@ -92,7 +92,15 @@ class Instrument:
         if found is not None and found.owner:
             return found
         with self.store.lock:
-            return self._kept(base, own) or self._place(base, own, strict=strict)
+            placed = self._kept(base, own) or self._place(base, own, strict=strict)
+        self._say()
+        return placed
+
+    def _say(self) -> None:
+        """Log what the guard has to say; without the lock, since the host's handlers may wait for other threads."""
+        notices, self.guard.notices = self.guard.notices, []
+        for key, text in notices:
+            warn_once(key, text)
 
     def _kept(self, base: Pairs, own: Pairs) -> Series | None:
         found = self.by_identity.get((identity(base), identity(own)))
@@ -121,15 +129,14 @@ class Instrument:
                 return self._into_overflow()
 
     def _is_full(self, pairs: Pairs) -> bool:
-        if self.store.is_full:
+        if self.store.is_full and not self.spec.is_about_ourselves:
             return True
         count = len(self.by_identity)
         if self.store.bounds.policy != "collapse":
             return count >= self.guard.max_series
-        return not self.guard.has_room(count, self._all_pairs(), pairs)
-
-    def _all_pairs(self) -> Iterator[Pairs]:
-        return (series.base + series.own for series in list(self.by_identity.values()))
+        if count < self.guard.looks_at:
+            return False
+        return not self.guard.has_room(count, [one.base + one.own for one in list(self.by_identity.values())], pairs)
 
     def _add(self, base: Pairs, own: Pairs) -> Series:
         key = identity(base), identity(own)
@@ -152,8 +159,8 @@ class Instrument:
     def _into_overflow(self) -> Series:
         if _OVERFLOWED not in self._beside:
             self._beside.setdefault(_OVERFLOWED, self._new((), _OVERFLOW))
-            warn_once(
-                ("overflow", self.spec.name),
+            self._notice(
+                "overflow",
                 f"claude_monitoring: {self.spec.name} has reached its bound of {self.guard.max_series} series (or all "
                 f"metrics together theirs of {self.store.bounds.max_total_series}) and no label is left to collapse; "
                 "what is new goes to one series with otel.metric.overflow=true: sums stay right, labels are lost. "
@@ -165,14 +172,17 @@ class Instrument:
         """The series that takes in what the policies ``drop`` and ``raise`` keep out; it is never exported."""
         if _REFUSED not in self._beside:
             self._beside.setdefault(_REFUSED, self._new((), ()))
-            warn_once(
-                ("refused", self.spec.name),
+            self._notice(
+                "refused",
                 f"claude_monitoring: {self.spec.name}: a bound is reached, and by the policy "
                 f"{self.store.bounds.policy!r} what would need a new series is not recorded. "
                 "monitor.cardinality_report() says which label it is",
             )
         self.refused += 1
         return self._beside[_REFUSED]
+
+    def _notice(self, what: str, text: str) -> None:
+        self.guard.notices.append(((what, self.spec.name), text))
 
     def is_overflow(self, series: Series) -> bool:
         """Whether ``series`` is the one that took in what passed every bound."""
@@ -227,13 +237,16 @@ class Store:
         self.count = 0
         """How many series there are, overflow series left out."""
         self.closed = False
-        self._places = self.bounds.max_total_series - max(1, self.bounds.max_total_series // 20)
+        self._places = self.bounds.max_total_series - max(1, self.bounds.max_total_series // 10)
         self._instruments: dict[str, Instrument] = {}
         self._on_new: Callable[[Instrument], None] | None = None
 
     @property
     def is_full(self) -> bool:
-        """Whether all metrics together have what they may; a twentieth is left for overflow series, one a metric."""
+        """Whether the host's metrics together have what they may.
+
+        A tenth is left for the overflow series, one a metric, and for what the guard tells about itself.
+        """
         return self.count >= self._places
 
     def on_new_instrument(self, callback: Callable[[Instrument], None]) -> None:

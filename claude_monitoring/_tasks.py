@@ -54,7 +54,9 @@ class TaskRecorder(UsageRecorder):
 
         def sums(name: str, **labels: str) -> Any:
             instrument = self._registry.of(name)
-            return instrument.series(self._framework_base, instrument.labels(labels))
+            series = instrument.series(self._framework_base, instrument.labels(labels))
+            self._count_lost_labels(instrument, series)
+            return series
 
         found = TaskMeters(
             sums("claude.tasks.active", task_type=task_type),

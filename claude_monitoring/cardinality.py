@@ -25,7 +25,7 @@ class LabelReport:
         name: The label's key.
         kept: How many different values its series have now.
         distinct: How many there were: exact while all are kept, then an estimate (standard error 3 %).
-        is_collapsed: Whether values became ``__other__``.
+        is_collapsed: Whether values became ``__other__``, now or earlier.
         is_closed: Whether that was for the number of combinations with other labels.
         looks_like: What its values look like, such as ``a uuid``; empty if nothing is odd about them.
         sample: One of its values.
@@ -86,9 +86,11 @@ class CardinalityReport:
     def __str__(self) -> str:
         lines = [f"{self.series:,} of {self.bound:,} series in {len(self.metrics)} metrics"]
         for metric in self.metrics:
-            lines.append(f"{metric.name}: {metric.series:,} of {metric.bound:,} series{_troubles(metric)}")
-            shown = [label for label in metric.labels if label.is_collapsed or label.looks_like]
-            lines += [f"  {_label_line(label)}" for label in shown or metric.labels[:_SHOWN_LABELS]]
+            widest = ", ".join(f"{label.name} {label.distinct:,}" for label in metric.labels[:_SHOWN_LABELS])
+            shown = f"  ({widest})" if widest else ""
+            lines.append(f"{metric.name}: {metric.series:,} of {metric.bound:,} series{_troubles(metric)}{shown}")
+            odd = [label for label in metric.labels if label.is_collapsed or label.looks_like]
+            lines += [f"  {_label_line(label)}" for label in odd]
             lines += [f"  {key}: left out, it {why}" for key, why in metric.left_out.items()]
         return "\n".join(lines)
 
@@ -146,7 +148,7 @@ def _metric(instrument: Instrument) -> MetricReport:
 
 def _label(guard: Guard, name: str, label: Label) -> LabelReport:
     is_closed = name in guard.closed
-    is_collapsed = is_closed or bool(label.folded)
+    is_collapsed = is_closed or label.collapsed
     look = look_of(label.sample) if label.look and label.sample is not None else None
     return LabelReport(
         name,

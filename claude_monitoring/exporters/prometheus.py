@@ -141,8 +141,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = os.name != "nt"  # on Windows it would let two programs share a port
 
-    def __init__(self, host: str, port: int, page: Callable[[str, str], Page]) -> None:
+    def __init__(
+        self, host: str, port: int, page: Callable[[str, str], Page], scraped: Callable[[], None] | None
+    ) -> None:
         self.page = page
+        self.scraped = scraped
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
         super().__init__(cast("tuple[str, int]", found[0][4]), _Handler)
@@ -163,10 +166,44 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path != "/metrics":
             self._answer("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")], b"it is at /metrics\n")
             return
-        page = cast("_Server", self.server).page
-        self._answer(*page(self.headers.get("Accept", ""), self.headers.get("Accept-Encoding", "")))
+        server = cast("_Server", self.server)
+        status, headers, body = server.page(self.headers.get("Accept", ""), self.headers.get("Accept-Encoding", ""))
+        waits = not self._hung_up()
+        self._answer(status, headers, body)
+        # A peer that has read everything may be gone by now, too; one that has not leaves an error behind.
+        if waits and status.startswith("200") and self.command == "GET" and server.scraped and not self._has_failed():
+            server.scraped()
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
+
+    def _peek(self) -> bytes | None:
+        """What the peer sent meanwhile: nothing (``None``), or its end (empty).
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        self.connection.settimeout(0)
+        try:
+            seen: bytes = self.connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        else:
+            return seen
+        finally:
+            self.connection.settimeout(self.timeout)
+
+    def _hung_up(self) -> bool:
+        try:
+            return self._peek() == b""
+        except OSError:
+            return True
+
+    def _has_failed(self) -> bool:
+        try:
+            self._peek()
+        except OSError:
+            return True
+        return False
 
     def _answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
         code, _, reason = status.partition(" ")
@@ -191,19 +228,25 @@ class PrometheusServer:
         collect: Gives the store's ``MetricsData``, ``None`` for nothing; called once for each scrape, never twice
             at the same time.
         resource: Becomes ``target_info``.
+        scraped: Called after each ``GET`` whose answer the peer took, in the thread that called ``collect`` for it.
 
     Raises:
         OSError: The address can't be listened on; ``describe_bind_error`` says it in words.
     """
 
     def __init__(
-        self, host: str, port: int, collect: Callable[[], Any], resource: Mapping[str, AttributeValue]
+        self,
+        host: str,
+        port: int,
+        collect: Callable[[], Any],
+        resource: Mapping[str, AttributeValue],
+        scraped: Callable[[], None] | None = None,
     ) -> None:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(StoreCollector(collect, resource))
         self._app = make_wsgi_app(registry)
         self._lock = threading.Lock()
-        self._server = _Server(host, port, self._page)
+        self._server = _Server(host, port, self._page, scraped)
         thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="claude-monitoring-prometheus", daemon=True
         )

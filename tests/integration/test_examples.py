@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,24 @@ def test_the_readme_shows_the_quickstart_and_its_real_output() -> None:
     ended = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"```text\n{ended.stdout}```" in readme
+
+
+def test_the_report_of_a_label_that_explodes_reads_as_the_documentation_shows_it() -> None:
+    script = ROOT / "examples" / "cardinality_report.py"
+    ended = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    printed = ended.stdout
+    assert printed.splitlines()[:2] == [
+        "orders: 5000.0 of plan pro: 2500.0",
+        "as a customer of their own: 200",
+    ]
+    assert "'req_011CSHoEeqs5C35K2UUqR7Fy' looks like a random id" in printed
+    assert "bob" not in printed
+    page = (ROOT / "docs" / "explanation" / "guard.md").read_text(encoding="utf-8")
+    shown = page.split("```text\n", 1)[1].split("```", 1)[0]
+    assert without_estimates(shown) in without_estimates(printed)
+
+
+def without_estimates(text: str) -> str:
+    """The number of values beyond a bound is an estimate that differs from run to run."""
+    return re.sub(r"(about|customer) [\d,]+", r"\1 N", text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -328,7 +330,7 @@ def test_the_report_reads_well_and_is_data() -> None:
     assert user.distinct == pytest.approx(3_000, rel=0.15)
     lines = str(report).splitlines()
     assert lines[0] == f"{report.series} of 50,000 series in {len(report.metrics)} metrics"
-    assert lines[1] == "claude.calls: 203 of 2,000 series"
+    assert lines[1].startswith("claude.calls: 203 of 2,000 series  (user ")
     assert lines[2].startswith("  user: about ")
     assert "200 kept, the others are __other__; use a label with few values" in lines[2]
     assert f"{UUID!r} looks like a uuid; use what it is one of" in str(report)
@@ -358,3 +360,50 @@ def test_the_guard_tells_about_itself_in_metrics(seen: Captured) -> None:
     folded = said.pop(("collapsed", "user", "claude.calls"))
     assert folded == pytest.approx(48, abs=8)
     assert said == {("kept", "claude.calls"): 2, ("retired", "claude.calls"): 1}
+
+
+def test_a_host_whose_log_handler_records_metrics_is_not_locked_up(caplog: pytest.LogCaptureFixture) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Recording(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "host":
+                inside.set()
+                go_on.wait()
+            monitor.increment("log_lines", 1, {"logger": record.name})
+
+    handler, log = Recording(), logging.getLogger("host")
+    try:
+        with monitor_with(max_label_values=2) as monitor:
+            logging.getLogger().addHandler(handler)
+            for user in ("a", "b"):
+                monitor.increment("calls", 1, {"user": user})
+            holds_the_handler = threading.Thread(target=log.warning, args=("hello",))
+            holds_the_handler.start()
+            inside.wait()
+            warns = threading.Thread(target=monitor.increment, args=("calls", 1, {"user": "c"}))
+            warns.start()  # its warning has to wait for the handler, which is about to make a series
+            wait_until(lambda: len(recorded(monitor, "claude.calls")) == 3)
+            go_on.set()
+            for thread in (holds_the_handler, warns):
+                thread.join(10)
+                assert not thread.is_alive()
+            assert by(recorded(monitor, "claude.log_lines"), "logger")["host"] == 1
+    finally:
+        go_on.set()
+        logging.getLogger().removeHandler(handler)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("name", ["claude.monitoring.series.kept", "claude_monitoring_series_retired"])
+def test_the_names_of_our_own_metrics_are_refused_to_others(name: str) -> None:
+    with monitor_with() as monitor:
+        monitor.gauge(name, 5)
+        monitor.record_metric(name, 5)
+        assert monitor.health().dropped == {"invalid_name": 2}

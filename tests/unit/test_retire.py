@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -115,6 +118,7 @@ def test_a_child_that_is_closed_takes_its_series_with_it_and_leaves_the_others()
         again.increment("jobs")
         assert monitor.flush()
         assert receiver.total("claude.jobs", agent="explore") == 3
+        again.close()
 
 
 def test_a_task_type_is_retired_by_name_and_may_come_back() -> None:
@@ -191,19 +195,51 @@ def prometheus_pipeline(monkeypatch: pytest.MonkeyPatch) -> AgentMonitor:
     return AgentMonitor("shop", settings=Settings.load(environ=environ))
 
 
-def scrape(monitor: AgentMonitor) -> None:
+def address(monitor: AgentMonitor) -> tuple[str, int]:
     assert isinstance(monitor._pipeline, Pipeline)
-    monitor._pipeline.collect()
+    assert monitor._pipeline.prometheus_address is not None
+    return monitor._pipeline.prometheus_address
+
+
+def scrape(monitor: AgentMonitor, method: str = "GET") -> str:
+    connection = http.client.HTTPConnection(*address(monitor), timeout=10)
+    connection.request(method, "/metrics")
+    body = connection.getresponse().read().decode()
+    connection.close()
+    return body
+
+
+def wait_gone(monitor: AgentMonitor, metric: str, timeout_s: float = 10) -> None:
+    """The server confirms a scrape a moment after its reader has it."""
+    deadline = time.monotonic() + timeout_s
+    while series_of(monitor, metric):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_prometheus_has_to_scrape_twice_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     with prometheus_pipeline(monkeypatch) as monitor:
         with monitor.session("s"):
             monitor.record_commit()
-        scrape(monitor)
-        assert len(series_of(monitor, "claude_code.commit.count")) == 1
-        scrape(monitor)
-        assert series_of(monitor, "claude_code.commit.count") == []
+        assert 'session_id="s"' in scrape(monitor)
+        assert 'session_id="s"' in scrape(monitor)
+        wait_gone(monitor, "claude_code.commit.count")
+        assert 'session_id="s"' not in scrape(monitor)
+
+
+def test_a_scrape_that_nobody_reads_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with prometheus_pipeline(monkeypatch) as monitor:
+        with monitor.session("s"):
+            monitor.record_commit()
+            for number in range(2_000):  # more than a socket takes in
+                monitor.increment("jobs", 1, {"queue": f"queue-{number % 150}", "step": f"step-{number % 7}"})
+        for _ in range(3):
+            scrape(monitor, "HEAD")
+            with socket.create_connection(address(monitor)) as hangs_up:
+                hangs_up.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert 'session_id="s"' in scrape(monitor)
+        assert 'session_id="s"' in scrape(monitor)
+        wait_gone(monitor, "claude_code.commit.count")
 
 
 def test_prometheus_is_waited_for_five_minutes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
