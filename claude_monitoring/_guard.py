@@ -205,9 +205,8 @@ class Guard:
                 del label.kept[held]
             if not label.kept and not label.collapsed and not label.look:
                 del self.labels[key]
-        self.looks_at = max(
-            self._safe, self.looks_at - 1
-        )  # the next one may need a place for closing that this did not
+        # The next one may need a place for closing that this one did not.
+        self.looks_at = max(self._safe, self.looks_at - 1)
         if self.closed and count < self.max_series // 2:
             self.closed.clear()
         for key, label in list(self.labels.items()):
@@ -282,18 +281,24 @@ class Known(dict[Any, Any]):
         self._folds: tuple[tuple[int, str, Label, dict[object, int], Any], ...] = ()
         self._takes_in: dict[tuple[Any, ...], object] = {}
 
-    def fold(self, key: tuple[tuple[str, object], ...], labels: Mapping[int, Label], series: object) -> None:
-        """Remember that of labels like ``key`` the values at these places fold, and that ``series`` takes them in."""
+    def fold(self, key: tuple[tuple[str, object], ...], labels: Mapping[int, Label], series: object) -> bool:
+        """Remember that of labels like ``key`` the values at these places fold, and that ``series`` takes them in.
+
+        Returns:
+            Whether something is remembered that was not before.
+        """
         if not all(label.folds_as_given for label in labels.values()):
-            return
+            return False
         if any(index >= len(key) or key[index][0] != name for index, name, *_ in self._folds):
             self._folds, self._takes_in = (), {}  # labels in another order
         known = {fold[0]: fold for fold in self._folds}
         for index, label in labels.items():
             known[index] = (index, key[index][0], label, label.kept, label.folded.registers)
         others = tuple(None if index in labels else pair for index, pair in enumerate(key))
-        self._takes_in[others] = series
         self._folds = tuple(known.values())
+        is_new = others not in self._takes_in
+        self._takes_in[others] = series
+        return is_new
 
     def __missing__(self, key: Any) -> Any:
         others = list(key)

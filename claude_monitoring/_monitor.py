@@ -335,10 +335,10 @@ class AgentMonitor(MonitorCore):
         with Sealed():
             if self._pipeline is None or not isinstance(labels, Mapping) or not labels:
                 return
-            for base in (self._framework_base, self._agent_base, self._standard_attributes("")):
-                wanted = dict(monitor_labels({str(plain(key)): value for key, value in labels.items()}))
-                wanted.update((key, value) for key, value in base if key in {"agent", "agent.name"})
-                self._pipeline.store.lives.ask(wanted)
+            wanted = dict(monitor_labels({str(plain(key)): value for key, value in labels.items()}))
+            agents = (*self._agent_base, *(pair for pair in self._standard_attributes("") if pair[0] == "agent.name"))
+            for key, value in agents:  # one of the two is on every series
+                self._pipeline.store.lives.ask({**wanted, key: value})
 
     def cardinality_report(self) -> CardinalityReport:
         """Which labels of which metrics have how many values, and what was done about it; ``print`` it."""

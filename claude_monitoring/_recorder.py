@@ -207,12 +207,12 @@ class Recorder:
             if isinstance(series, GaugeSeries)
             else self._histograms
         ).setdefault(name, Known())
-        self._cached += 1
         if folded:
             places = {index: instrument.guard.labels[key] for index, key in folded}
-            table.fold(tuple(labels.items()), places, series)
+            self._cached += table.fold(tuple(labels.items()), places, series)
         else:
             table[_key(labels, series.own) if labels else ()] = series
+            self._cached += 1
 
     def _forget(self) -> None:
         """Send every name back to the long way."""

@@ -114,17 +114,20 @@ class Instrument:
         collapses = self.store.bounds.policy == "collapse"
         while True:
             placed = self.guard.collapse(base), self.guard.collapse(own)
-            collapsed = placed[0] is not base or placed[1] is not own
-            full = self._is_full(base + own)
-            if (collapsed or full) and self.store.lives.make_room():
-                continue
-            if (collapsed or full) and not collapses:
-                return self._refuse()
-            found = self._kept(*placed) if collapsed else None
-            if found is not None:
-                return found
-            if not full:
+            if placed != (base, own):
+                if self.store.lives.make_room():
+                    continue
+                if not collapses:
+                    return self._refuse()
+                found = self._kept(*placed)
+                if found is not None:
+                    return found
+            if not self._is_full(base + own):
                 return self._add(*placed)
+            if self.store.lives.make_room():
+                continue
+            if not collapses:
+                return self._refuse()
             if not self.guard.close_next(base + own):
                 return self._into_overflow()
 
@@ -219,7 +222,9 @@ class Instrument:
             if series.final is None:
                 self.store.lives.written_late(series)
                 return
-        series.move_late(self.series(series.base, series.own))
+            place = series.base, series.own
+            series.move_late(self._kept(*place) or self._place(*place, strict=False))
+        self._say()
 
 
 class Store:
