@@ -59,9 +59,6 @@ class MonitorCore(TaskRecorder):
         self.agent_id = agent_id
         self.project_name = project
         self.sprint = sprint
-        labels = {"agent": agent_id, "project": project, "sprint": sprint}
-        self._framework_base = monitor_labels(labels, self._settings.private_labels)
-        self._agent_base = tuple(pair for pair in self._framework_base if pair[0] == "agent")
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
@@ -70,6 +67,8 @@ class MonitorCore(TaskRecorder):
         self._pipeline: _pipeline.Pipeline | None = None
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
+        self._framework_base: Pairs = ()
+        self._agent_base: Pairs = ()
         self._meters: dict[str, TaskMeters] = {}
         self._on_spans: dict[tuple[str, str], dict[str, AttributeValue]] = {}
         self._tracing: Tracing | None = None
@@ -138,6 +137,9 @@ class MonitorCore(TaskRecorder):
         pipeline.start()
 
     def _use(self, pipeline: _pipeline.Pipeline) -> None:
+        labels = {"agent": self.agent_id, "project": self.project_name, "sprint": self.sprint}
+        self._framework_base = monitor_labels(labels, self._settings.private_labels)
+        self._agent_base = tuple(pair for pair in self._framework_base if pair[0] == "agent")
         if self._health is not pipeline.health:
             refused_before = self._health.snapshot(enabled=True, exporters=(), series=0).dropped
             for reason, times in refused_before.items():

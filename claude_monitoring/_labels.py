@@ -43,7 +43,8 @@ _MAX_SPELLINGS = 256
 _MAX_KNOWN = 250
 _PATH_LABEL = "file_path"
 _IDENTIFIERS = frozenset(map(prometheus_label, IDENTIFIERS))
-_SHORTEST_SECRET = 8
+_SHORTEST_TOKEN = 15  # that is known by its shape alone; what is shorter has to say what it is
+_MARKS = "@=: \t\n"
 _salt = os.urandom(16)
 _key: Callable[[tuple[str, Any]], str] = itemgetter(0)
 
@@ -101,7 +102,7 @@ def _clean(key: str, value: object, private: PrivateLabels, where: str, *, stric
     if not isinstance(text, str):
         return text
     fit = text.lower() if prometheus_label(key) in _IDENTIFIERS else text
-    if key not in ACCOUNT_KEYS and ("@" in text or len(text) >= _SHORTEST_SECRET):
+    if key not in ACCOUNT_KEYS and (len(text) >= _SHORTEST_TOKEN or any(mark in text for mark in _MARKS)):
         from claude_monitoring._looks import private_kind  # its patterns take time to build
 
         kind = private_kind(text) or private_kind(fit)  # some secrets are known by their capitals

@@ -31,8 +31,10 @@ class TaskMeters:
         self._look_up = look_up
 
     def make(self, status: str) -> tuple[SumSeries, HistogramSeries]:
-        """Look up the two series of an outcome for the first time."""
-        found = self.ended[status] = self._look_up(status)
+        """Look up the two series of an outcome, and remember them."""
+        found = self._look_up(status)
+        if not any(series.home.takes_anything(series) for series in found):  # what is lost is counted each time
+            self.ended[status] = found
         return found
 
 
@@ -65,7 +67,7 @@ class TaskRecorder(UsageRecorder):
                 sums("claude.task.duration", task_type=task_type, status=status),
             ),
         )
-        if len(self._meters) < _MAX_CACHED:
+        if len(self._meters) < _MAX_CACHED and not found.active.home.takes_anything(found.active):
             self._meters[task_type] = found
         return found
 

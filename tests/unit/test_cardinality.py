@@ -290,7 +290,11 @@ def test_tasks_and_sessions_go_on_whatever_the_policy(policy: str) -> None:
                 task.items = 3
         assert sum(recorded(monitor, "claude.tasks").values()) == 2
         assert sum(recorded(monitor, "claude.sessions").values()) == 11
-        assert monitor.health().dropped["series_limit"] > 0
+        before = monitor.health().dropped["series_limit"]
+        for _ in range(5):
+            with monitor.track_task("x", task_type="type-9"):
+                pass
+        assert monitor.health().dropped["series_limit"] == before + 5 * 3  # under way, count, duration
 
 
 def test_an_allow_list_leaves_other_labels_out(caplog: pytest.LogCaptureFixture) -> None:
