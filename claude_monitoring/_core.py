@@ -23,6 +23,7 @@ from claude_monitoring._settings import Settings, hint
 from claude_monitoring._tasks import TaskMeters, TaskRecorder
 from claude_monitoring._tracing import Tracing, tracing_for
 from claude_monitoring._version import __version__
+from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -55,10 +56,22 @@ class MonitorCore(TaskRecorder):
         if not isinstance(agent_id, str) or not agent_id.strip():
             self._refuse("agent_id", ValueError(f"agent_id is the agent's name, got {agent_id!r}; 'unknown' is used"))
             agent_id = "unknown"
+        self._look_at("agent_id", agent_id, always=True)
         project = project_name or dict(self._settings.resource_attributes).get("project.name")
         self.agent_id = agent_id
         self.project_name = project
         self.sprint = sprint
+
+    def _look_at(self, what: str, value: str, *, always: bool = False) -> None:
+        """With ``strict`` refuse a name that looks like one of a number without bound; else say so if ``always``."""
+        if self._on and (always or self._strict):
+            from claude_monitoring._looks import why_unbounded  # its patterns take time to build
+
+            why = why_unbounded(value)
+            if why and self._strict:
+                raise CardinalityError(f"{what} {value!r} {why}")
+            if why:
+                warn_once(("looks", what), f"claude_monitoring: {what} {value[:80]!r} {why}; it is on every series")
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""

@@ -90,12 +90,12 @@ class Guard:
                 continue
             if label is not None and not strict and (label.look or label.folding):
                 continue  # it was named already
-            from claude_monitoring._looks import look_of  # its patterns take time to build
+            from claude_monitoring._looks import look_of, why_unbounded  # its patterns take time to build
 
             look = look_of(value)
             if look is None:
                 continue
-            why = f"looks like {look.words}, of which there is no end; use {look.instead}"
+            why = why_unbounded(value)
             if strict:
                 raise CardinalityError(f"{self.name}: the value {value!r} of the label {key!r} {why}")
             label = self._label(key)

@@ -82,7 +82,7 @@ class AgentMonitor(MonitorCore):
 
     Raises:
         ConfigurationError: With ``strict=True``, for a setting that can't be used.
-        ValueError: With ``strict=True``, for an empty ``agent_id``.
+        ValueError: With ``strict=True``, for an empty ``agent_id`` or one that looks like a uuid, a path or the like.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword, each described above

@@ -85,6 +85,7 @@ class TaskSpec:
         self.monitor = monitor
         self.name = str(name) if name else None
         self.task_type = task_type if task_type.__class__ is str and task_type else str(plain(task_type or "general"))
+        monitor._look_at("task_type", self.task_type)
         self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
 
 

@@ -265,7 +265,7 @@ def test_threads_that_record_while_their_series_are_let_go_lose_nothing(
         worker.join()
     for _ in range(2):
         lane.attempt(1)
-    assert store.instrument(COUNTER).retired > sessions  # it did happen meanwhile
+    assert store.instrument(COUNTER).retired > 0  # it did happen meanwhile
     assert far_side.total(COUNTER.name)[0] == threads * rounds * 4
 
 

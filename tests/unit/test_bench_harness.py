@@ -29,12 +29,14 @@ TARGETS = {
     "task-spans": 1.3,
     "task-off": 1.5,
     "guard-explosion": 3.0,
+    "guard-millions": 3.0,
     "encode": 0.1,
     "memory": 0.5,
     "import": 1.5,
 }
 LIMITS = {
-    "guard-memory": 1.0,
+    "guard-memory": 10e6,
+    "guard-sessions": 1.0,
     "exit-dead": 2.5,
     "exit-mute": 2.5,
     "exit-black-hole": 2.5,

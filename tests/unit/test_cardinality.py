@@ -252,6 +252,22 @@ def test_strict_raises_at_the_first_value_that_looks_unbounded() -> None:
         assert sum(recorded(monitor, "claude.calls").values()) == 1
 
 
+def test_an_agent_or_a_task_type_that_looks_unbounded_is_refused_by_strict_and_else_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(CardinalityError, match=r"agent_id '9497.*' looks like a uuid"):
+        AgentMonitor(UUID, enabled=True, strict=True)
+    with (
+        monitor_with(strict=True) as monitor,
+        pytest.raises(CardinalityError, match=r"task_type '/srv/x\.py' looks like"),
+    ):
+        monitor.track_task("x", task_type="/srv/x.py")
+    AgentMonitor(UUID, enabled=True).close()
+    (line,) = about(caplog, "agent_id")
+    assert "it is on every series" in line
+    AgentMonitor(UUID, enabled=False, strict=True)
+
+
 def test_strict_says_nothing_about_the_monitors_own_attributes() -> None:
     with monitor_with(strict=True) as monitor, monitor.session(UUID):
         monitor.record_usage("claude-sonnet-4-5", 10, 5)
