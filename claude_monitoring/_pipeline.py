@@ -84,7 +84,7 @@ class Pipeline:
         if meter_provider is not None:  # the host's pipeline delivers metrics, so ours does not
             settings = replace(settings, metrics_exporters=())
         self.settings = settings
-        self.store = Store(settings.bounds, settings.series_ttl_s)
+        self.store = Store(settings.bounds, settings.series_ttl_s, self._series_elsewhere)
         self.health = HealthCounters()
         self.resource = make_resource(settings)
         self.users = 0
@@ -101,6 +101,9 @@ class Pipeline:
         self._workers = self._make_workers(custom)
         self.wants_spans = bool(self._span_lanes)
         self.wants_events = bool(self._event_lanes)
+
+    def _series_elsewhere(self) -> int:
+        return sum(other.store.count for other in list(_pipelines.values()) if other is not self)
 
     def _make_workers(self, custom: Sequence[CustomExporter]) -> list[Worker]:
         from claude_monitoring._worker import Worker  # with telemetry off none of this is needed

@@ -233,10 +233,14 @@ class Store:
     Args:
         bounds: How much is kept.
         series_ttl_s: Seconds after which a series that nobody writes to is let go; ``None`` keeps it.
+        elsewhere: How many series the other stores of this process have, which count for the bound of all.
     """
 
-    def __init__(self, bounds: Bounds | None = None, series_ttl_s: float | None = None) -> None:
+    def __init__(
+        self, bounds: Bounds | None = None, series_ttl_s: float | None = None, elsewhere: Callable[[], int] = int
+    ) -> None:
         self.bounds = bounds or Bounds()
+        self._elsewhere = elsewhere
         self.lock = threading.RLock()
         self.lives = Lives(self, series_ttl_s)
         self.count = 0
@@ -248,11 +252,11 @@ class Store:
 
     @property
     def is_full(self) -> bool:
-        """Whether the host's metrics together have what they may.
+        """Whether the metrics of this process together have what they may.
 
         A tenth is left for the overflow series, one a metric, and for what the guard tells about itself.
         """
-        return self.count >= self._places
+        return self.count + self._elsewhere() >= self._places
 
     def on_new_instrument(self, callback: Callable[[Instrument], None]) -> None:
         """Call ``callback`` with each instrument that is made from now on."""

@@ -130,6 +130,16 @@ def test_all_metrics_together_have_a_bound_of_their_own(caplog: pytest.LogCaptur
     assert about(caplog, "all metrics together")
 
 
+def test_monitors_with_other_settings_share_the_bound_of_the_process() -> None:
+    with monitor_with(max_total_series=200) as one, monitor_with(max_total_series=200, max_series=1_000) as other:
+        assert one._pipeline is not other._pipeline
+        for monitor in (one, other):
+            for number in range(150):
+                monitor.increment("calls", 1, {"user": f"user-{number}"})
+        assert one.health().series + other.health().series <= 200
+        assert sum(recorded(other, "claude.calls").values()) == 150
+
+
 def test_threads_that_make_new_series_at_the_same_time_keep_the_bounds_and_the_sums() -> None:
     threads, calls = 8, 2_000
     start = threading.Barrier(threads)
