@@ -83,11 +83,11 @@ EXPLODING = """
             monitor.increment("noise", 1, {"user": f"u{number}"})
             number += 1
 
-    threads = [threading.Thread(target=until_done) for _ in range(3)]
+    explode(0, 300)
+    assert monitor.flush(20)  # what is imported by the first export would take minutes beside busy threads
+    threads = [threading.Thread(target=until_done, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    explode(0, 300)
-    assert monitor.flush(20)
     children = []
     for child in range(5):
         pid = os.fork()

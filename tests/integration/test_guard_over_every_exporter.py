@@ -38,6 +38,8 @@ def run(monitor: AgentMonitor) -> None:
         assert monitor.flush(20)
     for thread in threads:
         thread.join()
+    for _ in range(2):  # the first lets go what ended, the second says so
+        assert monitor.flush(20)
     assert monitor.close(20)
 
 
