@@ -11,6 +11,8 @@ import pytest
 
 from .prometheus_server import Prometheus
 
+pytestmark = pytest.mark.slow  # Prometheus holds back its first scrape for 5 s
+
 SOUND = """\
 # TYPE jobs_total counter
 jobs_total{agent="a"} 3

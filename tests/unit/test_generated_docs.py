@@ -17,6 +17,7 @@ def test_a_generated_page_equals_its_source(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == PAGES[path], "run: python docs/render_reference.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     tuple(map(int, metadata.version("opentelemetry-sdk").split(".")[:2])) < (1, 45),
     reason="the SDK has a limit of its own from 1.45 on",
