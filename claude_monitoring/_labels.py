@@ -40,7 +40,7 @@ Pairs = tuple[tuple[str, AttributeValue], ...]
 
 _SEARCHED_CHARS = 8 * MAX_VALUE_CHARS  # a secret that begins within the part that is kept is seen as a whole
 _MAX_SPELLINGS = 256
-_MAX_KNOWN = 250
+_MAX_KNOWN = 64
 _PATH_LABEL = "file_path"
 _IDENTIFIERS = frozenset(map(prometheus_label, IDENTIFIERS))
 _SHORTEST_TOKEN = 15  # that is known by its shape alone; what is shorter has to say what it is

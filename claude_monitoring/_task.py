@@ -79,7 +79,7 @@ def name_of(function: Callable[..., Any]) -> str:
 class TaskSpec:
     """What is the same for every run of a task."""
 
-    __slots__ = ("complexity", "monitor", "name", "task_type")
+    __slots__ = ("complexity", "delivers", "monitor", "name", "task_type")
 
     def __init__(self, monitor: MonitorCore, name: str | None, task_type: str, complexity: float) -> None:
         self.monitor = monitor
@@ -87,6 +87,7 @@ class TaskSpec:
         self.task_type = task_type if task_type.__class__ is str and task_type else str(plain(task_type or "general"))
         monitor._look_at("task_type", self.task_type)
         self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
+        self.delivers = bool(self.complexity) or self.task_type == "feature"
 
 
 class Task(Scope):
@@ -224,10 +225,11 @@ class Task(Scope):
             active.add(-1)
             count.add(1)
         duration.record(seconds)
-        if status == "error":
+        if status == "ok":
+            if self._spec.delivers:
+                self.monitor._delivered(self)
+        elif status == "error":
             self.monitor._count_error(exc)
-        elif status == "ok" and (self._spec.complexity or self._spec.task_type == "feature"):
-            self.monitor._delivered(self)
         if self._values is not None:
             self.monitor._task_gauges(self)
         if self.span is not None:

@@ -35,7 +35,7 @@ class Effort:
     series: int = 20_000
     explosion: int = 2_000_000
     """Calls with a new label value."""
-    sessions: int = 100_000
+    sessions: int = 50_000
     """Sessions one after another."""
     children: int = 100
     """Forked children."""

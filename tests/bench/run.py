@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", metavar="PATTERN", default="*", help="ids to measure, such as 'task-*,fork'")
     parser.add_argument("--fast", action="store_true", help="a few seconds; shows that it runs, with noisy figures")
     parser.add_argument("--children", metavar="N", type=int, default=0, help="forked children (100)")
-    parser.add_argument("--sessions", metavar="N", type=int, default=0, help="sessions one after another (100,000)")
+    parser.add_argument("--sessions", metavar="N", type=int, default=0, help="sessions one after another (50,000)")
     parser.add_argument("--markdown", metavar="FILE", type=_writable, help="write the table as Markdown")
     parser.add_argument("--json", metavar="FILE", type=_writable, help="write everything as JSON, all samples included")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
