@@ -90,20 +90,19 @@ class Guard:
                 continue
             if label is not None and not strict and (label.look or label.folding):
                 continue  # it was named already
-            from claude_monitoring._looks import look_of, why_unbounded  # its patterns take time to build
+            from claude_monitoring._looks import look_of  # its patterns take time to build
 
             look = look_of(value)
             if look is None:
                 continue
-            why = why_unbounded(value)
             if strict:
-                raise CardinalityError(f"{self.name}: the value {value!r} of the label {key!r} {why}")
+                raise CardinalityError(f"{self.name}: the value {value!r} of the label {key!r} {look.why}")
             label = self._label(key)
             if label is None:
                 continue
             label.look = look.words
             label.sample = value
-            self._tell(key, value, f"{why}. Up to {self.max_label_values} values are kept")
+            self._tell(key, value, f"{look.why}. Up to {self.max_label_values} values are kept")
 
     def collapse(self, pairs: Pairs) -> Pairs:
         """``pairs`` with ``__other__`` where a label has no place for its value; the same object where all have."""

@@ -22,6 +22,11 @@ class Look:
     instead: str
 
     @property
+    def why(self) -> str:
+        """What is wrong with such a value, and the mend."""
+        return f"looks like {self.words}, of which there is no end; use {self.instead}"
+
+    @property
     def as_remark(self) -> str:
         """In brackets, where there is something to say."""
         return f" (such as {self.words})" if self.words else ""
@@ -111,7 +116,7 @@ def private_kind(text: str) -> str:
 def why_unbounded(value: AttributeValue) -> str:
     """What is said of a value that looks like one of a number without bound; nothing of others."""
     look = look_of(value)
-    return f"looks like {look.words}, of which there is no end; use {look.instead}" if look is not None else ""
+    return look.why if look is not None else ""
 
 
 def look_of(value: AttributeValue) -> Look | None:
