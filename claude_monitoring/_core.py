@@ -65,13 +65,15 @@ class MonitorCore(TaskRecorder):
     def _look_at(self, what: str, value: str, *, always: bool = False) -> None:
         """With ``strict`` refuse a name that looks like one of a number without bound; else say so if ``always``."""
         if self._on and (always or self._strict):
-            from claude_monitoring._looks import why_unbounded  # its patterns take time to build
+            from claude_monitoring._looks import look_of, private_kind  # its patterns take time to build
 
-            why = why_unbounded(value)
-            if why and self._strict:
-                raise CardinalityError(f"{what} {value!r} {why}")
-            if why:
-                warn_once(("looks", what), f"claude_monitoring: {what} {value[:80]!r} {why}; it is on every series")
+            look = look_of(value)
+            if look is None:
+                return
+            shown = f"({private_kind(value)})" if private_kind(value) else repr(value[:80])
+            if self._strict:
+                raise CardinalityError(f"{what} {shown} {look.why}")
+            warn_once(("looks", what), f"claude_monitoring: {what} {shown} {look.why}; it is on every series")
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
@@ -236,9 +238,7 @@ class MonitorCore(TaskRecorder):
         standard = self._standard_attributes(session.session_id)
         self._count_life("session.id", standard, begins=True)
         counted = self._registry.of("claude_code.session.count")
-        series = counted.series(standard, counted.labels({"start_type": "fresh"}))
-        self._count_lost_labels(counted, series)
-        write(series, 1)
+        write(self._counted_series(counted, standard, counted.labels({"start_type": "fresh"})), 1)
 
     def _session_ended(self, session: Session, duration_s: float) -> None:
         self._count_life("session.id", self._standard_attributes(session.session_id), begins=False)

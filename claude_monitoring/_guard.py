@@ -50,6 +50,12 @@ class Label:
         """How many different values there were: exact until the label folds, then an estimate."""
         return len(self.kept) + self.folded.estimate()
 
+    def advice(self) -> str:
+        """The label to use instead of one with too many values."""
+        from claude_monitoring._looks import ANYTHING, look_of
+
+        return ((self.sample is not None and look_of(self.sample)) or ANYTHING).instead
+
     @property
     def folds_as_given(self) -> bool:
         """Whether what a caller gives folds if it is not kept: it does not stand, cut or redacted, for what is."""
@@ -210,13 +216,6 @@ class Guard:
             self.closed.clear()
         for key, label in list(self.labels.items()):
             label.folding = key in self.closed or len(label.kept) >= self.max_label_values
-
-    @staticmethod
-    def advice(label: Label) -> str:
-        """The label to use instead of one with too many values."""
-        from claude_monitoring._looks import ANYTHING, look_of
-
-        return ((label.sample is not None and look_of(label.sample)) or ANYTHING).instead
 
     def _label(self, key: str) -> Label | None:
         """The label's own record; ``None`` for one too many, of which nothing is known."""

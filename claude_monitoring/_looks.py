@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from claude_monitoring.types import AttributeValue
 
-__all__ = ["ANYTHING", "Look", "look_of", "private_kind", "why_unbounded"]
+__all__ = ["ANYTHING", "Look", "look_of", "private_kind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,6 @@ def private_kind(text: str) -> str:
     if _SECRET.search(text):
         return "a secret"
     return "an e-mail address" if "@" in text and _EMAIL.search(text) else ""
-
-
-def why_unbounded(value: AttributeValue) -> str:
-    """What is said of a value that looks like one of a number without bound; nothing of others."""
-    look = look_of(value)
-    return look.why if look is not None else ""
 
 
 def look_of(value: AttributeValue) -> Look | None:

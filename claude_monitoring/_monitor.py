@@ -335,7 +335,8 @@ class AgentMonitor(MonitorCore):
         with Sealed():
             if self._pipeline is None or not isinstance(labels, Mapping) or not labels:
                 return
-            wanted = dict(monitor_labels({str(plain(key)): value for key, value in labels.items()}))
+            given = {str(plain(key)): value for key, value in labels.items()}
+            wanted = dict(monitor_labels(given, self._settings.private_labels))
             agents = (*self._agent_base, *(pair for pair in self._standard_attributes("") if pair[0] == "agent.name"))
             for key, value in agents:  # one of the two is on every series
                 self._pipeline.store.lives.ask({**wanted, key: value})

@@ -173,23 +173,23 @@ class Recorder:
         return series
 
     def _series_of(self, instrument: Instrument, own: Pairs) -> Series:
-        series = instrument.series(self._base(instrument.spec), own, strict=self._strict)
-        if self._count_lost_labels(instrument, series) and instrument.store.bounds.policy == "raise":
+        series = self._counted_series(instrument, self._base(instrument.spec), own, strict=self._strict)
+        if instrument.store.bounds.policy == "raise" and instrument.is_refused(series):
             raise CardinalityError(
                 f"{instrument.spec.name}: {dict(own)} would need a new series, and a bound is reached; "
                 "monitor.cardinality_report() says which label fills it"
             )
         return series
 
-    def _count_lost_labels(self, instrument: Instrument, series: Series) -> bool:
-        """Count a measurement that lost its labels, or that is refused; whether it is."""
+    def _counted_series(self, instrument: Instrument, base: Pairs, own: Pairs, *, strict: bool = False) -> Series:
+        """The series for a measurement; counted if that loses its labels there, or is refused."""
+        series = instrument.series(base, own, strict=strict)
         if instrument.is_overflow(series):
             instrument.overflowed += 1
             self._health.overflowed += 1
         elif instrument.is_refused(series):
             self._health.drop(DropReason.SERIES_LIMIT)
-            return True
-        return False
+        return series
 
     def _remember(self, instrument: Instrument, name: str, labels: Labels, own: Pairs, series: Series) -> None:
         # Only text values: 1, 1.0 and True are equal as keys of a dictionary, and must not share a series.

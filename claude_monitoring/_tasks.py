@@ -56,9 +56,7 @@ class TaskRecorder(UsageRecorder):
 
         def sums(name: str, **labels: str) -> Any:
             instrument = self._registry.of(name)
-            series = instrument.series(self._framework_base, instrument.labels(labels))
-            self._count_lost_labels(instrument, series)
-            return series
+            return self._counted_series(instrument, self._framework_base, instrument.labels(labels))
 
         found = TaskMeters(
             sums("claude.tasks.active", task_type=task_type),

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from claude_monitoring._guard import Guard, Label
-from claude_monitoring._looks import look_of
 
 if TYPE_CHECKING:
     from claude_monitoring._store import Instrument, Store
@@ -149,7 +148,6 @@ def _metric(instrument: Instrument) -> MetricReport:
 def _label(guard: Guard, name: str, label: Label) -> LabelReport:
     is_closed = name in guard.closed
     is_collapsed = is_closed or label.collapsed
-    look = look_of(label.sample) if label.look and label.sample is not None else None
     return LabelReport(
         name,
         len(label.kept),
@@ -158,5 +156,5 @@ def _label(guard: Guard, name: str, label: Label) -> LabelReport:
         is_closed,
         label.look,
         str(label.sample) if label.sample is not None else "",
-        look.instead if look is not None else guard.advice(label) if is_collapsed else "",
+        label.advice() if label.look or is_collapsed else "",
     )

@@ -10,7 +10,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -168,42 +168,25 @@ class _Handler(BaseHTTPRequestHandler):
             return
         server = cast("_Server", self.server)
         status, headers, body = server.page(self.headers.get("Accept", ""), self.headers.get("Accept-Encoding", ""))
-        waits = not self._hung_up()
+        waits = self._peer() == "there"
         self._answer(status, headers, body)
         # A peer that has read everything may be gone by now, too; one that has not leaves an error behind.
-        if waits and status.startswith("200") and self.command == "GET" and server.scraped and not self._has_failed():
+        if waits and status.startswith("200") and self.command == "GET" and server.scraped and self._peer() != "broken":
             server.scraped()
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
-    def _peek(self) -> bytes | None:
-        """What the peer sent meanwhile: nothing (``None``), or its end (empty).
-
-        Raises:
-            OSError: The connection is broken.
-        """
+    def _peer(self) -> Literal["there", "gone", "broken"]:
+        """Whether the other side still holds the connection, has closed it, or has left an error behind."""
         self.connection.settimeout(0)
         try:
-            seen: bytes = self.connection.recv(1, socket.MSG_PEEK)
+            return "there" if self.connection.recv(1, socket.MSG_PEEK) else "gone"
         except BlockingIOError:
-            return None
-        else:
-            return seen
+            return "there"
+        except OSError:
+            return "broken"
         finally:
             self.connection.settimeout(self.timeout)
-
-    def _hung_up(self) -> bool:
-        try:
-            return self._peek() == b""
-        except OSError:
-            return True
-
-    def _has_failed(self) -> bool:
-        try:
-            self._peek()
-        except OSError:
-            return True
-        return False
 
     def _answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
         code, _, reason = status.partition(" ")

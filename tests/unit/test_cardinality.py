@@ -276,6 +276,10 @@ def test_an_agent_or_a_task_type_that_looks_unbounded_is_refused_by_strict_and_e
     (line,) = about(caplog, "agent_id")
     assert "it is on every series" in line
     AgentMonitor(UUID, enabled=False, strict=True)
+    with pytest.raises(CardinalityError) as caught:
+        AgentMonitor("https://bob:hunter22@shop.example/x", enabled=True, strict=True)
+    assert "(a secret) looks like a URL" in str(caught.value)
+    assert "hunter" not in str(caught.value)
 
 
 def test_strict_says_nothing_about_the_monitors_own_attributes() -> None:

@@ -154,6 +154,14 @@ def test_a_task_under_way_when_its_type_is_retired_is_counted_to_its_end() -> No
         assert receiver.total("claude.tasks", task_type="import") == 1
 
 
+def test_a_label_that_is_sent_as_a_hash_is_retired_by_its_value() -> None:
+    with OtlpReceiver() as receiver, exporting(receiver, private_labels="hash") as monitor:
+        monitor.increment("jobs", 1, {"who": "bob@shop.example"})
+        monitor.retire({"who": "bob@shop.example"})
+        assert monitor.flush()
+        assert series_of(monitor, "claude.jobs") == []
+
+
 @pytest.mark.parametrize("labels", [{}, None, "task_type", 5])
 def test_retiring_nothing_does_nothing(labels: Any) -> None:
     with OtlpReceiver() as receiver, exporting(receiver) as monitor:
