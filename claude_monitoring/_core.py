@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring import _pipeline
+from claude_monitoring import _process
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._context import current_frame
 from claude_monitoring._health import DropReason, HealthCounters
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._labels import Pairs, monitor_labels
 from claude_monitoring._once import once
+from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._recorder import write
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
@@ -79,7 +80,7 @@ class MonitorCore(TaskRecorder):
         """The state that is made on first use, at the beginning and again in a forked child."""
         self._ready = self._connecting = False
         self._health = HealthCounters()
-        self._pipeline: _pipeline.Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
         self._framework_base: Pairs = ()
@@ -141,7 +142,7 @@ class MonitorCore(TaskRecorder):
         root = self._parent
         if root is not None:
             root._live()
-        pipeline = _pipeline.acquire(self._settings, self._exporters, self._meter_provider)
+        pipeline = _process.acquire(self._settings, self._exporters, self._meter_provider)
         self._use(pipeline)
         self._count_agent(begins=True)
         if root is None:
@@ -151,13 +152,12 @@ class MonitorCore(TaskRecorder):
             self._session = root._session
         pipeline.start()
 
-    def _use(self, pipeline: _pipeline.Pipeline) -> None:
+    def _use(self, pipeline: Pipeline) -> None:
         labels = {"agent": self.agent_id, "project": self.project_name, "sprint": self.sprint}
         self._framework_base = monitor_labels(labels, self._settings.private_labels)
         self._agent_base = tuple(pair for pair in self._framework_base if pair[0] == "agent")
         if self._health is not pipeline.health:
-            refused_before = self._health.snapshot(enabled=True, exporters=(), series=0).dropped
-            for reason, times in refused_before.items():
+            for reason, times in self._health.dropped().items():
                 pipeline.health.drop(DropReason(reason), times)
             self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
@@ -262,7 +262,7 @@ class MonitorCore(TaskRecorder):
         if self._parent is None and self._session is not None:
             self._session.finish(None)
 
-    def _stop(self) -> _pipeline.Pipeline | None:
+    def _stop(self) -> Pipeline | None:
         """End the session and stop recording, once; what comes back is the pipeline to give back."""
         with once:
             if self._closed:
@@ -302,7 +302,7 @@ class _Redirection:
         for monitor, state in self.saved:
             if monitor._pipeline is not None:
                 monitor._end_session()
-                _pipeline.release(monitor._pipeline, 5)
+                _process.release(monitor._pipeline, 5)
             monitor._start_anew()
             for name, value in state.items():
                 setattr(monitor, name, value)
@@ -349,5 +349,5 @@ def _at_exit() -> None:
         monitor._end_session()
 
 
-_pipeline.on_fork(_in_child)
-_pipeline.before_exit(_at_exit)
+_process.on_fork(_in_child)
+_process.before_exit(_at_exit)

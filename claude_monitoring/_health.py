@@ -1,4 +1,4 @@
-"""Plain counters about ourselves: what was delivered, what was lost and why."""
+"""How delivery is doing, in numbers: what arrived, what waits, what was lost and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["DropReason", "Health", "HealthCounters"]
+from claude_monitoring.types import Signal
+
+__all__ = ["DropReason", "ExporterHealth", "Health", "HealthCounters"]
 
 
 class DropReason(str, Enum):
@@ -24,65 +26,78 @@ class DropReason(str, Enum):
     REJECTED = "rejected"
     EXPORT_FAILED = "export_failed"
     NOT_DELIVERED_AT_EXIT = "not_delivered_at_exit"
+    SPOOL_FULL = "spool_full"
     INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True)
+class ExporterHealth:
+    """One signal to one exporter. Counts are of data points, events or spans, since the pipeline began.
+
+    Attributes:
+        name: Exporter and endpoint, such as ``otlp grpc http://localhost:4317``; without user and password.
+        signal: What it delivers.
+        last_success_unix_s: When the far side last acknowledged something, in seconds since the epoch.
+        consecutive_failures: Attempts that failed since then; 0 if the latest went well.
+        last_error: Cause and mend of the latest failure in one line; empty if the latest attempt went well.
+        sent: Acknowledged by the far side.
+        refused: Refused by the far side: in an acknowledged request, or with the whole of it.
+        waiting: Not acknowledged yet, and kept: for metrics, the points of the latest attempt that failed.
+        dropped: Lost on the way, by reason.
+    """
+
+    name: str
+    signal: Signal
+    last_success_unix_s: float | None = None
+    consecutive_failures: int = 0
+    last_error: str = ""
+    sent: int = 0
+    refused: int = 0
+    waiting: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Health:
     """How telemetry is doing, as numbers; ``monitor.health()`` gives it.
 
-    Counts are since the pipeline began. ``exports`` is keyed by (exporter name, ``"ok"`` or ``"failed"``),
-    ``dropped`` by reason, ``last_error`` by exporter name. ``overflowed`` counts measurements that went to an
-    overflow series: their value is kept, their attributes are not.
+    Attributes:
+        enabled: Whether anything is recorded.
+        exporters: The state of each signal to each exporter.
+        dropped: What was lost, whether or not it got as far as an exporter, by reason. What two exporters lost counts
+            twice.
+        series: Series kept.
+        overflowed: Measurements that went to an overflow series: their value is kept, their attributes are not.
     """
 
     enabled: bool
-    exporters: tuple[str, ...]
-    exports: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    exporters: tuple[ExporterHealth, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
-    last_error: Mapping[str, str] = field(default_factory=dict)
     series: int = 0
     overflowed: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost and the latest export of every exporter went through."""
-        return not self.last_error and not self.dropped
+        """Whether nothing was lost and the latest attempt of every exporter went well."""
+        return not self.dropped and not any(one.consecutive_failures for one in self.exporters)
 
 
 class HealthCounters:
-    """The counters behind ``Health``; one for each pipeline. Never raises, never blocks for long."""
+    """The counters behind ``Health.dropped``; one for each pipeline. Never raises, never blocks for long."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # re-entrant: a signal handler may record while we count
-        self._exports: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[str] = Counter()
-        self._last_error: dict[str, str] = {}
         self.overflowed = 0
 
-    def drop(self, reason: DropReason, count: int = 1) -> None:
-        """Count ``count`` items lost for ``reason``."""
+    def drop(self, reason: DropReason, count: int = 1, of_exporter: Counter[str] | None = None) -> None:
+        """Count ``count`` items lost for ``reason``, also in an exporter's own count."""
         with self._lock:
             self._dropped[reason.value] += count
+            if of_exporter is not None:
+                of_exporter[reason.value] += count
 
-    def exported(self, exporter: str, error: str = "") -> None:
-        """Count one finished delivery; an empty ``error`` means that it was acknowledged."""
+    def dropped(self) -> dict[str, int]:
+        """What was lost so far, by reason."""
         with self._lock:
-            self._exports[exporter, "failed" if error else "ok"] += 1
-            if error:
-                self._last_error[exporter] = error
-            else:
-                self._last_error.pop(exporter, None)
-
-    def snapshot(self, *, enabled: bool, exporters: tuple[str, ...], series: int) -> Health:
-        """Freeze the counters."""
-        with self._lock:
-            return Health(
-                enabled=enabled,
-                exporters=exporters,
-                exports=dict(self._exports),
-                dropped=dict(self._dropped),
-                last_error=dict(self._last_error),
-                series=series,
-                overflowed=self.overflowed,
-            )
+            return dict(self._dropped)

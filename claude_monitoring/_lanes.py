@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from claude_monitoring._health import DropReason, HealthCounters
+from claude_monitoring._health import DropReason, ExporterHealth, HealthCounters
 from claude_monitoring._sealed import log
-from claude_monitoring._snapshot import Snapshot, take_for_export, to_metrics_data
-from claude_monitoring._store import Store
+from claude_monitoring._targets import Target
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, SignalExporter
 
-__all__ = ["BufferLane", "Lane", "MetricsLane"]
+__all__ = ["BufferLane", "Lane"]
 
 _MAX_BUFFERED = 10_000
 _MAX_BATCH = 2_000
 _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 30.0
+_LONGEST_ASKED_S = 900.0
+_NOTHING = ExportResult(ok=True)
 
 
 class Lane:
@@ -33,17 +35,27 @@ class Lane:
         interval_s: float,
         resource: Mapping[str, AttributeValue],
         health: HealthCounters,
+        target: Target,
     ) -> None:
         self.signal = signal
+        self.kind = kind
         self.interval_s = interval_s
         self.next_due = time.monotonic() + interval_s
-        self._kind = kind
+        self.retry_at = -math.inf
+        self.target = target
+        self.exports: Counter[str] = Counter()
+        """Attempts by result, ``ok`` or ``failed``."""
         self._make = make
         self._exporter: SignalExporter | None = None
         self._resource = resource
         self._health = health
+        self._sent = self._refused = self._failures = 0
+        self._last_success: float | None = None
+        self._last_error = ""
+        self._dropped: Counter[str] = Counter()
         self._backoff_s = 0.0
-        self._failing = False
+        self._asked_until = -math.inf
+        self._lost_told = 0
         self._off = False
 
     @property
@@ -54,111 +66,181 @@ class Lane:
                 self._exporter = self._make()
             except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
                 self._turn_off()
-                self._tell(f"{self.signal}: the exporter could not be made, so this signal is off: {exc}")
+                self._last_error = f"the exporter could not be made, so this signal is off: {exc}"
+                self._failures = 1
+                log.warning("claude_monitoring: %s: %s", self.signal, self._last_error)
         return self._exporter
 
     @property
-    def exporter_name(self) -> str:
-        """What it is called in messages and in ``health()``."""
-        return self._exporter.name if self._exporter is not None else self._kind
+    def _lost(self) -> int:
+        return sum(self._dropped.values())
 
-    def has_batch(self) -> bool:
-        """Whether anything waits to be sent."""
-        raise NotImplementedError
+    # -- what a lane of a kind has to say -------------------------------------------------------
 
     def take_batch(self) -> Any:
         """What to send now; ``None`` for nothing."""
         raise NotImplementedError
 
-    def acknowledged(self) -> None:
-        """The far side has the batch."""
+    def size(self) -> int:
+        """How many items the batch has."""
         raise NotImplementedError
 
-    def refused(self, *, retryable: bool) -> None:
-        """The far side does not have the batch."""
+    def waiting(self) -> int:
+        """How many items are kept and not acknowledged."""
         raise NotImplementedError
+
+    def settled(self, refused: Sequence[range]) -> None:
+        """The far side has the batch, but for what is ``refused``, and that for good."""
+        raise NotImplementedError
+
+    def kept(self, *, uncertain: bool) -> None:
+        """The far side does not have the batch, or nobody knows."""
+        raise NotImplementedError
+
+    def begin_flush(self, *, closing: bool) -> None:
+        """From now on ``flushed`` is about what is there at this moment."""
+        # Who asked us to wait is waited for, except by the last flush of all.
+        self.retry_at = -math.inf if closing else self._asked_until
+
+    def flushed(self) -> bool:
+        """Whether nothing is left of what was there at ``begin_flush``."""
+        raise NotImplementedError
+
+    # -- on the beat ------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        """When ``tick`` has something to do (monotonic)."""
+        return self.next_due
 
     def tick(self, now: float) -> None:
-        """Send if it is time; afterwards ``next_due`` says when to come again."""
-        if now < self.next_due:
+        """Send if it is time; afterwards ``due`` says when to come again."""
+        if now < self.due():
             return
-        result = self.attempt(float("inf"))
+        is_early = now < self.next_due
+        result = self._send_all(math.inf)
         now = time.monotonic()
-        if result.ok or not result.retryable:
-            self._backoff_s = 0.0
+        if not result.ok and result.retryable:
+            wait = self._wait(result)
+            self.next_due = now + (wait if result.retry_after_s is not None else min(wait, self.interval_s))
+        elif not is_early:
             missed = max(0, int((now - self.next_due) // self.interval_s))
             self.next_due += self.interval_s * (missed + 1)  # on the beat: gaps never drift
-        else:
-            self.next_due = now + min(self._wait(result), self.interval_s)
 
-    def drain(self, deadline: float) -> bool:
-        """Send until nothing waits, the far side refuses for good, or ``deadline`` (monotonic) is reached."""
+    def _send_all(self, timeout_s: float) -> ExportResult:
+        return self.attempt(timeout_s)
+
+    def step(self, deadline: float) -> bool | None:
+        """Part of a flush: send until all is settled, an attempt fails, or ``deadline`` (monotonic) is reached.
+
+        Returns:
+            Whether all of it was acknowledged; ``None`` if it is to be tried again, at ``retry_at`` or later.
+        """
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return not self.has_batch()
-            result = self.attempt(left)
-            if result.ok and result.rejected:
-                return False
-            if result.ok and not self.more():
-                self._backoff_s = 0.0
-                return True
-            if not result.ok:
-                if not result.retryable:
-                    return False
-                time.sleep(min(self._wait(result), max(0.0, deadline - time.monotonic())))
+            if self.exporter is None:
+                return not self.waiting()
+            if self.flushed():
+                return self._nothing_lost()
+            now = time.monotonic()
+            if now >= deadline or now < self.retry_at:
+                return None
+            result = self.attempt(deadline - now)
+            if not result.ok and result.retryable:
+                self.retry_at = time.monotonic() + self._wait(result)
+                return None
 
-    def more(self) -> bool:
-        """Whether there is another batch to send in the same flush."""
-        return False
+    def _nothing_lost(self) -> bool:
+        """Whether nothing was lost since this was asked before."""
+        before, self._lost_told = self._lost_told, self._lost
+        return self._lost_told == before
 
     def _wait(self, result: ExportResult) -> float:
         """Jittered, doubling backoff, or what the far side asked for (OTLP specification, "Retryable errors")."""
         self._backoff_s = min(max(self._backoff_s * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
-        if result.retry_after_s is not None:
-            return max(result.retry_after_s, 0.05)
-        return self._backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+        if result.retry_after_s is None:
+            return self._backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+        wait = min(max(result.retry_after_s, 0.05), _LONGEST_ASKED_S)
+        self._asked_until = time.monotonic() + wait
+        return wait
+
+    # -- one attempt ------------------------------------------------------------------------------
 
     def attempt(self, timeout_s: float) -> ExportResult:
         """Send one batch once."""
         exporter = self.exporter
         if exporter is None:
-            return ExportResult(ok=False, error="the exporter could not be made")
+            return ExportResult(ok=False, error=self._last_error)
         batch = self.take_batch()
         if batch is None:
-            return ExportResult(ok=True)
+            return _NOTHING
         try:
             result = exporter.export(batch, self._resource, timeout_s)
         except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
             result = ExportResult(ok=False, error=f"{type(exc).__name__}: {exc}")
-        if result.ok:
-            self.acknowledged()
-            if result.rejected:
-                self._health.drop(DropReason.REJECTED, result.rejected)
+        if self._off:  # the end came first, and the batch is its business
+            return result
+        if result.ok or not result.retryable:
+            self._backoff_s, self._asked_until = 0.0, -math.inf
+            self._settle(result)
         else:
-            self.refused(retryable=result.retryable)
-        self._judge(exporter.name, result)
+            self.kept(uncertain=result.uncertain)
+        self._judge(result)
         return result
 
-    def _judge(self, name: str, result: ExportResult) -> None:
-        """Count the outcome; one line when failing begins and one when it ends."""
-        self._health.exported(f"{self.signal} {name}", "" if result.ok and not result.rejected else result.error)
-        if not result.ok or result.rejected:
-            if not self._failing:
-                self._tell(f"{self.signal} not delivered by {name}: {result.error}")
-            self._failing = True
-        elif self._failing:
-            self._failing = False
-            log.info("claude_monitoring: %s delivered again by %s", self.signal, name)
+    def _settle(self, result: ExportResult) -> None:
+        size = self.size()
+        refused = () if result.ok else (range(size),) if result.refused is None else result.refused
+        lost = sum(map(len, refused))
+        self._sent += size - lost - result.rejected
+        self._refused += lost + result.rejected
+        if result.rejected:
+            self.drop(DropReason.REJECTED, result.rejected)
+        self.settled(refused)
+
+    def _judge(self, result: ExportResult) -> None:
+        """Note the outcome, and let the host know when failing begins and ends."""
+        self.exports["ok" if result.ok else "failed"] += 1
+        self._last_error = "" if result.ok and not result.rejected else result.error
+        if result.ok:
+            self._failures, self._last_success = 0, time.time()
+        else:
+            self._failures += 1
+        if self._last_error:
+            self.target.failed(self.signal, self._last_error)
+        else:
+            self.target.works(self.signal)
+
+    def drop(self, reason: DropReason, count: int) -> None:
+        """Count ``count`` items lost; from any thread."""
+        self._health.drop(reason, count, self._dropped)
+
+    def give_up(self, *, in_time: bool) -> None:
+        """The end: count what is left. After a last flush that ended ``in_time`` that is what came later still."""
+        if lost := self.waiting():
+            self.drop(DropReason.NOT_DELIVERED_AT_EXIT, lost)
+            if not in_time:
+                self.target.given_up(self.signal)
+
+    def health(self) -> ExporterHealth:
+        """Its state now."""
+        return ExporterHealth(
+            name=self._exporter.name if self._exporter is not None else self.kind,
+            signal=self.signal,
+            last_success_unix_s=self._last_success,
+            consecutive_failures=self._failures,
+            last_error=self._last_error,
+            sent=self._sent,
+            refused=self._refused,
+            waiting=self.waiting(),
+            dropped=dict(self._dropped),
+        )
+
+    # -- the end ----------------------------------------------------------------------------------
 
     def _turn_off(self) -> None:
         self._off = True
 
-    def _tell(self, text: str) -> None:
-        log.warning("claude_monitoring: %s", text)
-
     def close(self) -> None:
-        """Close the exporter, if there is one; what it raises is its own."""
+        """Close the exporter, if there is one; an attempt that is under way changes nothing any more."""
         exporter, self._exporter, self._off = self._exporter, None, True
         if exporter is not None:
             try:
@@ -167,49 +249,16 @@ class Lane:
                 log.debug("closing %s: %r", self.signal, exc)
 
 
-class MetricsLane(Lane):
-    """Metrics: a snapshot on each beat, nothing piles up."""
-
-    def __init__(self, store: Store, *args: Any) -> None:
-        super().__init__("metrics", *args)
-        self._store = store
-        self._far_side = store.lives.add_far_side()
-        self._taken: Snapshot | None = None
-        self._acknowledged: Snapshot | None = None
-
-    def has_batch(self) -> bool:
-        return self._store.series_count() > 0
-
-    def take_batch(self) -> Any:
-        exporter = self.exporter
-        temporality = exporter.temporality if exporter is not None else "cumulative"
-        self._taken = take_for_export(self._store)
-        data = to_metrics_data(self._taken, self._resource, temporality, self._acknowledged)
-        if data is None:
-            self.acknowledged()  # nothing has changed since
-        return data
-
-    def acknowledged(self) -> None:
-        if self._taken is not None:
-            self._far_side.delivered(self._taken.values)
-        is_delta = self._exporter is not None and self._exporter.temporality == "delta"
-        self._acknowledged, self._taken = self._taken if is_delta else None, None
-
-    def _turn_off(self) -> None:
-        super()._turn_off()
-        self._far_side.leave()
-
-    def refused(self, *, retryable: bool) -> None:  # noqa: ARG002
-        self._taken = None  # the totals are still in the store and go with the next snapshot
-
-
 class BufferLane(Lane):
     """Events or spans: a bounded buffer, the oldest are dropped first and counted."""
 
     def __init__(self, signal: Signal, *args: Any) -> None:
         super().__init__(signal, *args)
+        self.nudge: Callable[[], None] = _do_nothing
+        """Wakes the worker."""
         self._waiting: deque[Any] = deque()
-        self._in_flight: list[Any] = []
+        self._batch: list[Any] = []
+        self._to_flush = 0
 
     def put(self, item: Any) -> None:
         """Add one item; from any thread."""
@@ -219,31 +268,57 @@ class BufferLane(Lane):
             except IndexError:  # the worker was faster
                 pass
             else:
-                self._health.drop(DropReason.QUEUE_FULL)
+                self.drop(DropReason.QUEUE_FULL, 1)
         self._waiting.append(item)
+        if len(self._waiting) % _MAX_BATCH == 0 and not self._failures:
+            self.nudge()
 
-    def has_batch(self) -> bool:
-        return bool(self._waiting or self._in_flight)
+    def due(self) -> float:
+        is_full = len(self._waiting) >= _MAX_BATCH and not self._failures
+        return -math.inf if is_full else self.next_due
 
-    def more(self) -> bool:
-        return bool(self._waiting)
+    def _send_all(self, timeout_s: float) -> ExportResult:
+        result = self.attempt(timeout_s)
+        for _ in range(len(self._waiting) // _MAX_BATCH + bool(self._waiting)):
+            if not result.ok:
+                break
+            result = self.attempt(timeout_s)
+        return result
+
+    def waiting(self) -> int:
+        return len(self._waiting) + len(self._batch)
+
+    def size(self) -> int:
+        return len(self._batch)
+
+    def begin_flush(self, *, closing: bool) -> None:
+        super().begin_flush(closing=closing)
+        self._to_flush = self.waiting()
+
+    def flushed(self) -> bool:
+        return self._to_flush <= 0 or not self.waiting()
 
     def take_batch(self) -> Any:
-        while self._waiting and len(self._in_flight) < _MAX_BATCH:
-            try:
-                self._in_flight.append(self._waiting.popleft())
-            except IndexError:
-                break
-        return self._in_flight or None
+        if not self._batch:  # else it comes again as it is
+            batch: list[Any] = []
+            while self._waiting and len(batch) < _MAX_BATCH:
+                try:
+                    batch.append(self._waiting.popleft())
+                except IndexError:
+                    break
+            self._batch = batch
+        return self._batch or None
 
-    def acknowledged(self) -> None:
-        self._in_flight = []
+    def settled(self, refused: Sequence[range]) -> None:
+        lost = sum(map(len, refused))
+        if lost:
+            self.drop(DropReason.EXPORT_FAILED, lost)
+        self._to_flush -= len(self._batch)
+        self._batch = []
 
-    def refused(self, *, retryable: bool) -> None:
-        if not retryable:
-            self._health.drop(DropReason.EXPORT_FAILED, len(self._in_flight))
-            self._in_flight = []
+    def kept(self, *, uncertain: bool) -> None:
+        """It stays in its place."""
 
-    def abandon(self) -> int:
-        """How many items are given up; they are counted by the caller."""
-        return len(self._waiting) + len(self._in_flight)
+
+def _do_nothing() -> None:
+    """No worker yet."""

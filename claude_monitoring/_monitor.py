@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from claude_monitoring import _pipeline
+from claude_monitoring import _process
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._context import current_frame
 from claude_monitoring._core import MonitorCore, monitors, redirect
@@ -323,7 +323,7 @@ class AgentMonitor(MonitorCore):
         if pipeline is None:
             return True
         bound_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
-        return _pipeline.release(pipeline, bound_s)
+        return _process.release(pipeline, bound_s)
 
     def retire(self, labels: Labels) -> None:
         """Say that what these labels stand for has ended: ``monitor.retire({"task_type": "import"})``.
@@ -351,7 +351,7 @@ class AgentMonitor(MonitorCore):
         """What was delivered, what was lost and why, as numbers; see ``Health``."""
         if self._pipeline is not None:
             return self._pipeline.report(enabled=self._on)
-        return self._health.snapshot(enabled=self._on, exporters=(), series=0)
+        return Health(enabled=self._on, dropped=self._health.dropped())
 
     def __enter__(self) -> Self:
         self._frames_of_with.append(MonitorFrame(self).__enter__())

@@ -55,11 +55,14 @@ class Cell:
         self.max = max(self.max, other.max)
 
     def since(self, before: Cell) -> Cell:
-        """What was recorded after ``before`` was read; minimum and maximum of just that span are not known."""
+        """What was recorded after ``before`` was read; its minimum and maximum are known if they are new ones."""
         delta = Cell(len(self.buckets))
         delta.buckets = [a - b for a, b in zip(self.buckets, before.buckets, strict=True)]
         delta.sum = self.sum - before.sum
-        delta.min, delta.max = self.min, self.max
+        if self.min < before.min:
+            delta.min = self.min
+        if self.max > before.max:
+            delta.max = self.max
         return delta
 
 

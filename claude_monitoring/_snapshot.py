@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,52 @@ from claude_monitoring.types import AttributeValue, Temporality
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
 
-__all__ = ["Snapshot", "preload", "take", "take_for_export", "to_metrics_data"]
+__all__ = ["Batch", "Snapshot", "make_batch", "preload", "take", "take_for_export"]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What every series held at ``time_unix_nano``; running totals since the series began."""
+    """What every series held at ``time_unix_nano``, or earlier for those in ``earlier``: totals since it began."""
 
     time_unix_nano: int
     rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Reading], ...]], ...]
     values: Mapping[Series, Reading] = field(default_factory=dict)
+    earlier: Mapping[Series, int] = field(default_factory=dict)
+
+    def time_of(self, series: Series) -> int:
+        """When it held its value, in nanoseconds since the epoch."""
+        return self.earlier.get(series, self.time_unix_nano)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A snapshot on its way to a far side: as data, with the series of each data point in their order.
+
+    ``data`` is ``None`` if there is nothing to send; what we tell about ourselves alone is nothing.
+    """
+
+    snapshot: Snapshot
+    data: MetricsData | None
+    series: tuple[Series, ...]
+    base: Snapshot | None
+
+    def delivered(self, refused: Iterable[range] = ()) -> Snapshot:
+        """What the far side has, once it acknowledged all but the points at ``refused``: of those, what it had."""
+        left_out = {self.series[place] for places in refused for place in places}
+        if not left_out:
+            return self.snapshot
+        values, earlier = dict(self.snapshot.values), {}
+        for series in left_out:
+            before = self.base.values.get(series) if self.base is not None else None
+            if before is None or self.base is None:
+                del values[series]
+            else:
+                values[series], earlier[series] = before, self.base.time_of(series)
+        return Snapshot(self.snapshot.time_unix_nano, self.snapshot.rows, values, earlier)
 
 
 def preload() -> None:
-    """Import what ``to_metrics_data`` needs."""
+    """Import what ``make_batch`` needs."""
     from opentelemetry.sdk import resources  # noqa: F401
     from opentelemetry.sdk.metrics import export  # noqa: F401
     from opentelemetry.sdk.util import instrumentation  # noqa: F401
@@ -59,42 +92,40 @@ def _read(series: Series) -> Reading:
     return value if isinstance(value, Cell) else float(value)
 
 
-def to_metrics_data(
+def make_batch(
     snapshot: Snapshot,
     resource: Mapping[str, AttributeValue],
     temporality: Temporality = "cumulative",
     acknowledged: Snapshot | None = None,
-) -> MetricsData | None:
+) -> Batch:
     """``snapshot`` as OpenTelemetry's metrics data, one scope for each family.
 
     With ``delta`` the values are what came after ``acknowledged``, the last snapshot that the far side confirmed:
     series without change are left out, and each start is the end of the confirmed interval
     (specification: metrics/data-model.md, "Temporality"). Up-down counters stay cumulative, as the
     specification's delta preference says.
-
-    Returns:
-        ``None`` if there is nothing to send; what we tell about ourselves alone is nothing.
     """
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     base = acknowledged if temporality == "delta" else None
-    by_scope: dict[str, list[Metric]] = {}
+    by_scope: dict[str, list[tuple[Metric, list[Series]]]] = {}
     of_the_host = 0
     for spec, points in snapshot.rows:
-        metric = _metric(spec, points, snapshot.time_unix_nano, temporality, base)
+        metric, series = _metric(spec, points, snapshot.time_unix_nano, temporality, base)
         if metric is not None:
-            by_scope.setdefault(spec.scope, []).append(metric)
+            by_scope.setdefault(spec.scope, []).append((metric, series))
             of_the_host += not spec.is_about_ourselves
     if not of_the_host:
-        return None
+        return Batch(snapshot, None, (), base)
     scopes = [
-        ScopeMetrics(scope=InstrumentationScope(name, __version__), metrics=metrics, schema_url="")
+        ScopeMetrics(InstrumentationScope(name, __version__), [metric for metric, _ in metrics], schema_url="")
         for name, metrics in by_scope.items()
     ]
     whole = ResourceMetrics(resource=Resource(dict(resource)), scope_metrics=scopes, schema_url="")
-    return MetricsData(resource_metrics=[whole])
+    order = tuple(one for metrics in by_scope.values() for _, series in metrics for one in series)
+    return Batch(snapshot, MetricsData(resource_metrics=[whole]), order, base)
 
 
 def _metric(
@@ -103,13 +134,13 @@ def _metric(
     now: int,
     temporality: Temporality,
     base: Snapshot | None,
-) -> Metric | None:
+) -> tuple[Metric | None, list[Series]]:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Metric, Sum
 
     is_delta = temporality == "delta" and spec.kind in {"counter", "histogram"}
     rows = _since(points, base) if is_delta else [(s, v, s.start_unix_nano) for s, v in points]
     if not rows:
-        return None
+        return None, []
     how = AggregationTemporality.DELTA if is_delta else AggregationTemporality.CUMULATIVE
     data: Gauge | Histogram | Sum
     if spec.kind == "histogram":
@@ -120,7 +151,8 @@ def _metric(
             data = Gauge(data_points=numbers)
         else:
             data = Sum(data_points=numbers, aggregation_temporality=how, is_monotonic=spec.kind == "counter")
-    return Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
+    metric = Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
+    return metric, [series for series, _, _ in rows]
 
 
 def _since(points: tuple[tuple[Series, Reading], ...], base: Snapshot | None) -> list[tuple[Series, Reading, int]]:
@@ -133,9 +165,9 @@ def _since(points: tuple[tuple[Series, Reading], ...], base: Snapshot | None) ->
                 rows.append((series, value, series.start_unix_nano))
         elif isinstance(value, Cell) and isinstance(before, Cell):
             if value.buckets != before.buckets:
-                rows.append((series, value.since(before), base.time_unix_nano))
+                rows.append((series, value.since(before), base.time_of(series)))
         elif not isinstance(value, Cell) and not isinstance(before, Cell) and value != before:
-            rows.append((series, value - before, base.time_unix_nano))
+            rows.append((series, value - before, base.time_of(series)))
     return rows
 
 
@@ -163,6 +195,11 @@ def _histogram_point(series: Series, value: Reading, start: int, now: int) -> Hi
         sum=value.sum,
         bucket_counts=value.buckets,
         explicit_bounds=list(series.bounds),
-        min=value.min,
-        max=value.max,
+        min=_known(value.min),
+        max=_known(value.max),
     )
+
+
+def _known(extreme: float) -> float:
+    """``None`` where it is not known, so that the field stays unset; OpenTelemetry's encoder takes it."""
+    return extreme if math.isfinite(extreme) else None  # type: ignore[return-value]

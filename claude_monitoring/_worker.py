@@ -1,4 +1,4 @@
-"""The exporter thread: it comes round to each lane on its beat, and flushes when asked."""
+"""The exporter thread of a far side: it comes round to each lane on its beat, and flushes when asked."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ import threading
 import time
 from collections.abc import Sequence
 
-from claude_monitoring._lanes import Lane
+from claude_monitoring._lanes import BufferLane, Lane
 from claude_monitoring._once import once
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._snapshot import preload
 
 __all__ = ["Worker"]
 
+_MARGIN_S = 0.1
+
 
 class Worker:
-    """One daemon thread for a set of lanes."""
+    """One daemon thread for the lanes to one target, so that a slow or dead one takes no time from another."""
 
     def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
         self.lanes = tuple(lanes)
+        for lane in lanes:
+            if isinstance(lane, BufferLane):
+                lane.nudge = self._nudge
         self._name = name
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._asked = 0
-        self._answered = 0
+        self._asked = self._answered = 0
         self._deadline = 0.0
         self._all_delivered = True
+        self._closing = False
         self._stopping = False
 
     def start(self) -> None:
@@ -42,11 +47,23 @@ class Worker:
                 return
             self._thread = thread
 
-    def ask_flush(self, deadline: float) -> int:
-        """Ask for everything to be sent before ``deadline`` (monotonic); the ticket is for ``wait_flushed``."""
+    def _nudge(self) -> None:
+        with self._wake:
+            self._wake.notify_all()
+
+    def ask_flush(self, deadline: float, *, closing: bool = False) -> int:
+        """Ask for everything to be sent before ``deadline`` (monotonic); the ticket is for ``wait_flushed``.
+
+        Args:
+            deadline: When it has to end.
+            closing: It is the last one, so its deadline is the one that counts.
+        """
         with self._wake:
             idle = self._asked == self._answered
-            self._deadline = deadline if idle else max(deadline, self._deadline)
+            # A little earlier, so that the outcome of the last attempt is there in time.
+            deadline -= min(_MARGIN_S, max(0.0, deadline - time.monotonic()) / 10)
+            self._deadline = deadline if idle or closing else max(deadline, self._deadline)
+            self._closing = self._closing or closing
             self._asked += 1
             self._wake.notify_all()
             return self._asked
@@ -54,7 +71,7 @@ class Worker:
     def wait_flushed(self, ticket: int, deadline: float) -> bool:
         """Whether the flush of ``ticket`` ended in time with everything acknowledged."""
         if self._thread is None or not self._thread.is_alive():
-            return self._drain(deadline)
+            return self._drain()
         with self._wake:
             done = self._wake.wait_for(lambda: self._answered >= ticket, max(0.0, deadline - time.monotonic()))
             return done and self._all_delivered
@@ -74,9 +91,21 @@ class Worker:
         for lane in self.lanes:
             lane.close()
 
-    def _drain(self, deadline: float) -> bool:
-        results = [lane.drain(deadline) for lane in self.lanes]
-        return all(results)
+    def _drain(self) -> bool:
+        """Send until nothing waits or the deadline is there."""
+        for lane in self.lanes:
+            lane.begin_flush(closing=self._closing)
+        left, all_delivered = self.lanes, True
+        while left:
+            results = {lane: lane.step(self._deadline) for lane in left}
+            all_delivered = all_delivered and all(done is not False for done in results.values())
+            left = tuple(lane for lane, done in results.items() if done is None)
+            again, now = min((lane.retry_at for lane in left), default=0.0), time.monotonic()
+            if left and max(again, now) >= self._deadline:
+                return False
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping, max(0.0, again - now))
+        return all_delivered
 
     def _run(self) -> None:
         with Sealed(), once:  # imports are made here, not in the host's threads
@@ -93,21 +122,26 @@ class Worker:
         """One round; ``False`` when it is time to end."""
         with self._wake:
             if self._asked == self._answered and not self._stopping:
-                due = min(lane.next_due for lane in self.lanes)
+                due = min(lane.due() for lane in self.lanes)
                 self._wake.wait(max(0.0, due - time.monotonic()))
-            ticket, deadline, stopping = self._asked, self._deadline, self._stopping
+            ticket, stopping = self._asked, self._stopping
         if ticket != self._answered:
-            delivered = False
-            try:
-                delivered = self._drain(deadline)
-            finally:
-                with self._wake:
-                    self._answered, self._all_delivered = ticket, delivered
-                    self._wake.notify_all()
+            self._flush(ticket)
             return True
         if stopping:
             return False
         now = time.monotonic()
         for lane in self.lanes:
             lane.tick(now)
+            if self._asked != ticket:  # a flush comes first
+                break
         return True
+
+    def _flush(self, ticket: int) -> None:
+        delivered = False
+        try:
+            delivered = self._drain()
+        finally:
+            with self._wake:
+                self._answered, self._all_delivered = ticket, delivered
+                self._wake.notify_all()

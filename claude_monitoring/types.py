@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 __all__ = [
@@ -54,20 +54,29 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What one attempt to deliver came to.
+    """What one attempt to deliver a batch came to.
 
-    ``ok`` means that the far side acknowledged the request. ``rejected`` counts items that it
-    refused inside an acknowledged request (OTLP partial success); they are never sent again.
-    ``retryable`` says whether the OTLP specification allows the same request to be repeated, and
-    ``retry_after_s`` how long the far side asked us to wait. ``error`` names the cause and the mend
-    in one line, without any header value.
+    ``error`` names the cause and the mend in one line, without any header value.
+
+    Attributes:
+        ok: The far side acknowledged the batch.
+        rejected: Items of an acknowledged batch that the far side refused (OTLP partial success); they are never sent
+            again.
+        retryable: The OTLP specification allows the same batch to be sent again.
+        retry_after_s: How long the far side asked us to wait.
+        uncertain: The far side may have the batch or a part of it, so that only the same batch, unchanged, may come
+            next (after a time-out, say, or where the connection broke before the answer).
+        refused: Where the batch is neither acknowledged nor to be sent again: the places in it of what was refused,
+            the rest being acknowledged. ``None`` is all of it.
     """
 
     ok: bool
     error: str = ""
     retryable: bool = False
     retry_after_s: float | None = None
-    rejected: int = field(default=0)
+    rejected: int = 0
+    uncertain: bool = False
+    refused: tuple[range, ...] | None = None
 
 
 class SignalExporter(Protocol):
@@ -84,11 +93,14 @@ class SignalExporter(Protocol):
         ...
 
     def export(self, batch: Any, resource: Mapping[str, AttributeValue], timeout_s: float) -> ExportResult:
-        """Deliver one batch: ``MetricsData``, or a sequence of ``EventRecord`` or of ``ReadableSpan``."""
+        """Deliver one batch: ``MetricsData``, or a list of ``EventRecord`` or of ``ReadableSpan``.
+
+        After a result that is ``uncertain`` the same object comes again.
+        """
         ...
 
     def close(self) -> None:
-        """Free connections and files. Called once."""
+        """Free connections and files; from any thread, also to cut off an ``export`` that is under way."""
         ...
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,9 @@ from claude_monitoring._version import __version__
 from claude_monitoring.exporters import encoding
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, Temporality
 
-__all__ = ["OtlpExporter", "user_agent"]
+__all__ = ["OtlpExporter", "TooLarge", "user_agent"]
 
+_ITEMS: dict[Signal, str] = {"metrics": "data points", "logs": "events", "traces": "spans"}
 _MAX_WORDS = 200
 _MIN_SECRET_CHARS = 4
 
@@ -32,11 +34,15 @@ def user_agent() -> str:
     return f"claude-monitoring/{__version__} OTel-OTLP-Exporter-Python/{version}"
 
 
+class TooLarge(ExportResult):
+    """A request was refused for its size alone."""
+
+
 class OtlpExporter(ABC):
     """One signal to one OTLP endpoint; the protocol is the subclass's.
 
-    A batch of events or spans that needs several requests and of which some were acknowledged is taken up where it
-    stopped when its beginning comes again, so that a retry sends nothing twice.
+    A batch may take several requests. While the same batch comes again, only those go out that the far side has not
+    settled yet, and they are the same ones, byte for byte.
     """
 
     max_request_bytes: int
@@ -49,8 +55,15 @@ class OtlpExporter(ABC):
         self._where = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
         self._host_port = url.netloc.rpartition("@")[2]
         self._bad_header = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
-        self._sent_of: Any = None
-        self._sent = 0
+        self._request_s = settings.timeout_s if settings.timeout_s > 0 else math.inf
+        self._begin(None, {})
+
+    def _begin(self, batch: Any, resource: Mapping[str, AttributeValue]) -> None:
+        self._batch = batch
+        self._parts = encoding.parts(self._signal, batch, resource, self.max_request_bytes) if batch is not None else []
+        self._refused: list[range] = []
+        self._rejected, self._words = 0, ""
+        self._may_have_some = False
 
     @property
     def name(self) -> str:
@@ -63,37 +76,53 @@ class OtlpExporter(ABC):
         return self._temporality
 
     def export(self, batch: Any, resource: Mapping[str, AttributeValue], timeout_s: float) -> ExportResult:
-        """Send ``batch`` within ``timeout_s`` and the timeout of the settings, whichever is less."""
-        own_s = self._settings.timeout_s
-        deadline = time.monotonic() + min(timeout_s, own_s if own_s > 0 else math.inf)
-        items = self._remaining(batch)
-        refused, words = 0, ""
-        for part in encoding.parts(self._signal, items, resource, self.max_request_bytes):
-            if part.lost:
-                refused, words = refused + part.lost, f"{part.lost} could not be encoded: {part.why}"
-            result = self._send_part(part, deadline)
-            if not result.ok:
-                return result
-            self._sent += part.items
-            refused, words = refused + result.rejected, result.error or words
-        self._sent_of, self._sent = None, 0
-        return ExportResult(ok=True, rejected=refused, error=words)
+        """Send ``batch`` within ``timeout_s``, each request within the timeout of the settings."""
+        deadline = time.monotonic() + timeout_s
+        if batch is not self._batch:
+            self._begin(batch, resource)
+        while self._parts:
+            left_s = min(self._request_s, deadline - time.monotonic())
+            if left_s <= 0:
+                error = f"{self._host_port} is too slow: the time for this export ran out"
+                return ExportResult(ok=False, retryable=True, uncertain=self._may_have_some, error=error)
+            result = self._send_first(left_s)
+            if not result.ok and result.retryable:
+                self._may_have_some = self._may_have_some or result.uncertain
+                return replace(result, uncertain=self._may_have_some)
+        refused, rejected, words = tuple(self._refused), self._rejected, self._words
+        self._begin(None, {})
+        return ExportResult(ok=not refused, refused=refused, rejected=rejected, error=words)
 
-    def _remaining(self, batch: Any) -> Any:
-        if self._signal == "metrics":
-            return batch
-        batch = list(batch)
-        if not batch or batch[0] is not self._sent_of:
-            self._sent_of, self._sent = (batch[0] if batch else None), 0
-        return batch[self._sent :]
+    def _send_first(self, timeout_s: float) -> ExportResult:
+        """Send the first request that is left, and take it off unless it has to be sent again."""
+        part = self._parts[0]
+        if part.request is None:
+            error = f"{len(part.places)} {_ITEMS[self._signal]} can't be encoded: {part.why}"
+            result = ExportResult(ok=False, error=error)
+        else:
+            result = self._send(part.request, timeout_s)
+        if isinstance(result, TooLarge):
+            limit = part.request.ByteSize() // 2
+            pieces = encoding.cut(self._signal, part, limit)
+            if len(pieces) > 1:
+                self.max_request_bytes = limit
+                self._parts[:1] = pieces
+                return ExportResult(ok=True)
+        if result.ok:
+            self._may_have_some = True
+            self._rejected += result.rejected
+            self._words = result.error or self._words
+        elif result.retryable:
+            return result
+        else:
+            self._refused.append(part.places)
+            self._words = result.error
+        del self._parts[0]
+        return result
 
-    def _send_part(self, part: encoding.Part, deadline: float) -> ExportResult:
-        if part.lost and part.items == part.lost:
-            return ExportResult(ok=True)  # nothing is left in it
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            return ExportResult(ok=False, retryable=True, error="the time for this export ran out")
-        return self._send(part.request, left_s)
+    def send(self, request: Message, timeout_s: float) -> ExportResult:
+        """Send a request that was made before, such as one that was kept on disk."""
+        return self._send(request, min(self._request_s, timeout_s))
 
     @abstractmethod
     def _send(self, request: Message, timeout_s: float) -> ExportResult:

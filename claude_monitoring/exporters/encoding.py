@@ -25,7 +25,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, Scope
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, EventRecord, Signal
 
-__all__ = ["RESPONSES", "Part", "encode_events", "parts", "rejected", "to_json"]
+__all__ = ["RESPONSES", "Part", "cut", "encode_events", "parts", "rejected", "to_json"]
 
 RESPONSES: dict[Signal, type[Message]] = {
     "metrics": ExportMetricsServiceResponse,
@@ -35,106 +35,113 @@ RESPONSES: dict[Signal, type[Message]] = {
 """What a receiver answers to each kind of request."""
 
 _REJECTED = {"metrics": "rejected_data_points", "logs": "rejected_log_records", "traces": "rejected_spans"}
+_TREE: dict[Signal, tuple[str, str, str]] = {
+    "metrics": ("resource_metrics", "scope_metrics", "metrics"),
+    "logs": ("resource_logs", "scope_logs", "log_records"),
+    "traces": ("resource_spans", "scope_spans", "spans"),
+}
 _ID_KEYS = frozenset({"traceId", "spanId", "parentSpanId"})
 _INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One request. ``items`` of the batch are in it; ``lost`` more could not be encoded, for the reason ``why``."""
+    """A request with the items at ``places`` of the batch; ``None`` if they can't be encoded, and ``why``."""
 
-    request: Message
-    items: int
-    lost: int = 0
+    places: range
+    request: Any
     why: str = ""
 
 
 def parts(signal: Signal, batch: Any, resource: Mapping[str, AttributeValue], max_bytes: int) -> list[Part]:
     """The requests that carry ``batch``, in its order, each within ``max_bytes`` where its items allow it.
 
-    An item that can't be encoded is left out and counted, so that it never holds back the others.
+    What can't be encoded has a part of its own, so that it never holds back the rest.
     """
     if signal == "metrics":
-        request, lost, why = _encode_metrics(batch)
-        pieces = _halves(request, max_bytes)
-        return [Part(piece, 0, 0 if index else lost, why) for index, piece in enumerate(pieces)]
-    if signal == "traces":
-        return _item_parts(encode_spans, batch, max_bytes)
-    return _item_parts(lambda events: encode_events(events, resource), batch, max_bytes)
+        whole = _encode_metrics(batch)
+    elif signal == "traces":
+        whole = _encode_items(encode_spans, batch, 0)
+    else:
+        whole = _encode_items(lambda events: encode_events(events, resource), batch, 0)
+    return [piece for part in whole for piece in cut(signal, part, max_bytes)]
 
 
-def _item_parts(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], max_bytes: int) -> list[Part]:
+def _encode_items(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], first: int) -> list[Part]:
     try:
-        request = encode(items)
+        return [Part(range(first, first + len(items)), encode(items))]
     except Exception as exc:  # noqa: BLE001 - names and values come from the host, protobuf raises many types
         if len(items) == 1:
-            return [Part(encode([]), 1, 1, f"{type(exc).__name__}: {exc}"[:200])]
-    else:
-        if len(items) <= 1 or request.ByteSize() <= max_bytes:
-            return [Part(request, len(items))]
+            return [Part(range(first, first + 1), None, f"{type(exc).__name__}: {exc}"[:200])]
     middle = len(items) // 2
-    return _item_parts(encode, items[:middle], max_bytes) + _item_parts(encode, items[middle:], max_bytes)
+    return _encode_items(encode, items[:middle], first) + _encode_items(encode, items[middle:], first + middle)
 
 
-def _encode_metrics(data: MetricsData) -> tuple[Any, int, str]:
-    """The request for ``data``, how many of its metrics had to be left out, and why."""
+def _encode_metrics(data: MetricsData) -> list[Part]:
+    """One part; where that fails, one a metric."""
+    metrics = [
+        (resource, scope, metric)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
+    sizes = [len(metric.data.data_points) for _, _, metric in metrics]
     try:
-        return encode_metrics(data), 0, ""
-    except Exception as exc:  # noqa: BLE001 - as above
-        why = f"{type(exc).__name__}: {exc}"[:200]
-    whole, lost = encode_metrics(MetricsData(resource_metrics=[])), 0
-    for resource in data.resource_metrics:
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                one = ScopeMetrics(scope=scope.scope, metrics=[metric], schema_url=scope.schema_url)
-                try:
-                    whole.MergeFrom(encode_metrics(MetricsData(resource_metrics=[_around(resource, one)])))
-                except Exception:  # noqa: BLE001 - as above
-                    lost += len(metric.data.data_points)
-    return whole, lost, why
+        return [Part(range(sum(sizes)), encode_metrics(data))]
+    except Exception:  # noqa: BLE001, S110 - as above; which of them it is turns out below
+        pass
+    found, first = [], 0
+    for (resource, scope, metric), size in zip(metrics, sizes, strict=True):
+        places = range(first, first + size)
+        first += size
+        one = ScopeMetrics(scope=scope.scope, metrics=[metric], schema_url=scope.schema_url)
+        around = ResourceMetrics(resource=resource.resource, scope_metrics=[one], schema_url=resource.schema_url)
+        try:
+            found.append(Part(places, encode_metrics(MetricsData(resource_metrics=[around]))))
+        except Exception as exc:  # noqa: BLE001 - as above
+            found.append(Part(places, None, f"{type(exc).__name__}: {exc}"[:200]))
+    return found
 
 
-def _around(resource: ResourceMetrics, scope: ScopeMetrics) -> ResourceMetrics:
-    return ResourceMetrics(resource=resource.resource, scope_metrics=[scope], schema_url=resource.schema_url)
-
-
-def _halves(request: Any, max_bytes: int) -> list[Any]:
-    count = sum(len(_points(metric)) for scope in _scopes(request) for metric in scope.metrics)
-    if count <= 1 or request.ByteSize() <= max_bytes:
-        return [request]
+def cut(signal: Signal, part: Part, max_bytes: int) -> list[Part]:
+    """``part`` in as many pieces as it takes to keep each within ``max_bytes``; one item is never cut."""
+    count = len(part.places)
+    if part.request is None or count <= 1 or part.request.ByteSize() <= max_bytes:
+        return [part]
     pieces = []
     for first, last in ((0, count // 2), (count // 2, count)):
-        piece = type(request)()
-        piece.CopyFrom(request)
-        _keep(piece, first, last)
-        pieces += _halves(piece, max_bytes)
+        piece = type(part.request)()
+        piece.CopyFrom(part.request)
+        _keep(signal, piece, first, last)
+        pieces += cut(signal, Part(part.places[first:last], piece), max_bytes)
     return pieces
 
 
-def _scopes(request: Any) -> list[Any]:
-    return [scope for resource in request.resource_metrics for scope in resource.scope_metrics]
+def _keep(signal: Signal, request: Any, first: int, last: int) -> None:
+    """Keep the items ``first`` to ``last`` of the request, in its order, and nothing that has none."""
+    seen = 0
+    outer, inner, leaf = _TREE[signal]
+    for resource in getattr(request, outer):
+        for scope in getattr(resource, inner):
+            found = getattr(scope, leaf)
+            for items in [_points(metric) for metric in found] if signal == "metrics" else [found]:
+                size = len(items)
+                del items[max(0, min(last - seen, size)) :]
+                del items[: max(0, min(first - seen, size))]
+                seen += size
+            if signal == "metrics":
+                _remove(found, lambda metric: not _points(metric))
+        _remove(getattr(resource, inner), lambda scope: not getattr(scope, leaf))
 
 
 def _points(metric: Any) -> Any:
     return getattr(metric, metric.WhichOneof("data")).data_points
 
 
-def _keep(request: Any, first: int, last: int) -> None:
-    """Keep the data points ``first`` to ``last`` of the request, in its order, and no metric without any."""
-    seen = 0
-    for scope in _scopes(request):
-        kept = []
-        for metric in scope.metrics:
-            points = _points(metric)
-            size = len(points)
-            del points[max(0, min(last - seen, size)) :]
-            del points[: max(0, min(first - seen, size))]
-            seen += size
-            if points:
-                kept.append(metric)
-        scope_metrics = [type(metric).FromString(metric.SerializeToString()) for metric in kept]
-        del scope.metrics[:]
-        scope.metrics.extend(scope_metrics)
+def _remove(container: Any, is_empty: Callable[[Any], bool]) -> None:
+    for place in reversed(range(len(container))):
+        if is_empty(container[place]):
+            del container[place]
 
 
 def encode_events(events: Sequence[EventRecord], resource: Mapping[str, AttributeValue]) -> ExportLogsServiceRequest:

@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from claude_monitoring._settings import OtlpSettings
 from claude_monitoring.exporters import encoding
-from claude_monitoring.exporters._otlp import OtlpExporter, user_agent
+from claude_monitoring.exporters._otlp import OtlpExporter, TooLarge, user_agent
 from claude_monitoring.types import ExportResult, Signal, Temporality
 
 __all__ = ["OtlpGrpcExporter", "quiet_grpc"]
@@ -26,6 +26,11 @@ _METHODS: dict[Signal, str] = {
 }
 # OTLP specification, "OTLP/gRPC Response"; RESOURCE_EXHAUSTED only with a RetryInfo.
 _RETRYABLE = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
+# Of the others that may be repeated it is known that the far side itself said no. UNAVAILABLE comes from it as well as
+# from a connection that broke after sending.
+_UNCERTAIN = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE", "DATA_LOSS"})
+_OF_A_BROKEN_CALL = frozenset({"UNKNOWN", "INTERNAL"})
+_BROKEN = ("stream removed", "rst_stream", "deserializ", "socket closed", "connection reset")
 _MIB = 2**20
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -126,7 +131,7 @@ class OtlpGrpcExporter(OtlpExporter):
                 return ExportResult(ok=False, error=self._bad_header)
             self.close()  # another thread closed the channel, as at exit
             error = f"the connection to {self._host_port} was closed while sending"
-            return ExportResult(ok=False, retryable=True, error=error)
+            return ExportResult(ok=False, retryable=True, uncertain=True, error=error)
         return self._acknowledged(response)
 
     def _failed(self, exc: Any) -> ExportResult:
@@ -135,9 +140,18 @@ class OtlpGrpcExporter(OtlpExporter):
         after = _retry_info(exc.trailing_metadata() or ())
         if code == "DEADLINE_EXCEEDED":
             self.close()  # TCP may take minutes to find out that the far side is gone
+        error = self._explain(code, details)
+        if code == "RESOURCE_EXHAUSTED" and after is None and "larger than" in details:
+            return TooLarge(ok=False, error=error)
+        is_broken = code in _OF_A_BROKEN_CALL and any(sign in details.lower() for sign in _BROKEN)
         retryable = code in _RETRYABLE or (code == "RESOURCE_EXHAUSTED" and after is not None)
-        retryable = retryable or _speaks_http(details)
-        return ExportResult(ok=False, retryable=retryable, retry_after_s=after, error=self._explain(code, details))
+        return ExportResult(
+            ok=False,
+            retryable=retryable or is_broken or _speaks_http(details),
+            retry_after_s=after,
+            uncertain=is_broken or (code in _UNCERTAIN and not _never_connected(details)),
+            error=error,
+        )
 
     def _explain(self, code: str, details: str) -> str:
         where = self._host_port
@@ -175,6 +189,13 @@ class OtlpGrpcExporter(OtlpExporter):
             if any(word in lower for word in words):
                 return text
         return f"{where} is not available ({self._clean(details)}); the data are sent again later"
+
+
+def _never_connected(details: str) -> bool:
+    """Whether the request can't have left: what the C core says of a channel that has no connection."""
+    lower = details.lower()
+    signs = ("failed to connect", "connection refused", *_NO_HOST)
+    return any(sign in lower for sign in signs) or _speaks_http(details)
 
 
 def _speaks_http(details: str) -> bool:

@@ -27,7 +27,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from claude_monitoring._settings import OtlpSettings
 from claude_monitoring.exporters import encoding
-from claude_monitoring.exporters._otlp import OtlpExporter, user_agent
+from claude_monitoring.exporters._otlp import OtlpExporter, TooLarge, user_agent
 from claude_monitoring.types import ExportResult, Signal, Temporality
 
 __all__ = ["OtlpHttpExporter"]
@@ -35,6 +35,7 @@ __all__ = ["OtlpHttpExporter"]
 _MAX_ANSWER_BYTES = 64 * 1024
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _RETRYABLE = frozenset({429, 502, 503, 504})
+_OF_A_GATEWAY = frozenset({502, 504})  # who sends these does not know what became of the request
 _OTHER_PROTOCOL = "set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the HTTP port (4318)"
 
 _CERTIFICATE_FILES = (
@@ -42,6 +43,10 @@ _CERTIFICATE_FILES = (
     "and OTEL_EXPORTER_OTLP_CLIENT_KEY"
 )
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_BEFORE_SENDING = (
+    urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError, socket.gaierror, FileNotFoundError, PermissionError,
+)  # fmt: skip
 _TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
 
 
@@ -53,6 +58,8 @@ class OtlpHttpExporter(OtlpExporter):
     def __init__(self, signal: Signal, settings: OtlpSettings, temporality: Temporality = "cumulative") -> None:
         super().__init__(signal, settings, temporality)
         self._json = settings.protocol == "http/json"
+        if self._json:
+            self.max_request_bytes //= 4  # it is measured as protobuf; JSON is about two and a half times as long
         self._headers = {
             "user-agent": user_agent(),
             **_credentials(settings.endpoint),
@@ -87,7 +94,8 @@ class OtlpHttpExporter(OtlpExporter):
                 raise
             response.release_conn()
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as exc:
-            return ExportResult(ok=False, retryable=True, error=self._explain(exc))
+            uncertain = not any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(exc))
+            return ExportResult(ok=False, retryable=True, uncertain=uncertain, error=self._explain(exc))
         except ValueError:  # its text would show the header
             return ExportResult(ok=False, error=self._bad_header)
         return self._judge(response, answer)
@@ -100,7 +108,15 @@ class OtlpHttpExporter(OtlpExporter):
             return self._acknowledged(message) if message is not None else self._not_otlp(kind)
         after = _retry_after(response.headers.get("retry-after")) if status in _RETRYABLE else None
         error = self._explain_status(status, response.headers.get("location", ""), self._clean(_words(kind, answer)))
-        return ExportResult(ok=False, retryable=status in _RETRYABLE, retry_after_s=after, error=error)
+        if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return TooLarge(ok=False, error=error)
+        return ExportResult(
+            ok=False,
+            retryable=status in _RETRYABLE,
+            retry_after_s=after,
+            uncertain=status in _OF_A_GATEWAY,
+            error=error,
+        )
 
     def _response(self, kind: str, answer: bytes) -> Message | None:
         """The answer as OTLP's message; ``None`` if it is something else."""
@@ -120,6 +136,9 @@ class OtlpHttpExporter(OtlpExporter):
         return None
 
     def _not_otlp(self, kind: str) -> ExportResult:
+        if kind in {_JSON, _PROTOBUF}:
+            error = f"{self._where} answered with success and something that is not OTLP; the data are sent again"
+            return ExportResult(ok=False, retryable=True, uncertain=True, error=error)
         error = (
             f"{self._where} answered with a page, not OTLP ({self._clean(kind) or 'no content type'}); is that a login "
             "page or another service? Set OTEL_EXPORTER_OTLP_ENDPOINT to the collector"

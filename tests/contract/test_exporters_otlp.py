@@ -418,9 +418,36 @@ def test_after_a_failure_halfway_only_the_rest_is_sent_again(receiver: OtlpRecei
         receiver.answer(times=3)
         receiver.answer(times=3)
         receiver.answer(status=503, times=1)
-        assert send(exporter, batch).retryable
-        assert send(exporter, [*batch, *events(1)]).ok
-    assert [log.body for log in receiver.logs] == [*(event.body for event in batch), "claude_code.event_0"]
+        result = send(exporter, batch)
+        assert (result.retryable, result.uncertain) == (True, True)  # the far side has a part of it
+        assert send(exporter, batch).ok
+    assert [log.body for log in receiver.logs] == [event.body for event in batch]
+
+
+@EACH_PROTOCOL
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_what_is_refused_for_its_size_goes_in_smaller_pieces(
+    receiver: OtlpReceiver, protocol: str, signal: Signal
+) -> None:
+    with exporter_for(protocol, receiver.endpoint(protocol), signal) as exporter:
+        receiver.answer(status=413, grpc_status="RESOURCE_EXHAUSTED", message="message larger than max", times=1)
+        assert send(exporter, batch_of(signal)).ok
+    refused, *halves = receiver.requests
+    assert not refused.accepted
+    assert len(halves) >= 2
+    assert all(half.accepted for half in halves)
+    assert max(half.body_bytes for half in halves) < refused.body_bytes
+    arrived = len(receiver.logs) + len(receiver.spans) + len(receiver.metrics)
+    assert arrived == {"metrics": 5, "logs": 2, "traces": 2}[signal]
+
+
+def test_one_item_that_is_too_large_is_refused_and_the_others_arrive(receiver: OtlpReceiver) -> None:
+    batch = [*events(2), *events(1, filler="x" * 5_000), *events(2)]
+    small = OtlpReceiver(max_body_bytes=3_000)
+    with small, exporter_for("http/protobuf", small.http_endpoint) as exporter:
+        result = send(exporter, batch)
+    assert (result.ok, result.retryable, result.refused) == (False, False, (range(2, 3),))
+    assert len(small.logs) == 4
 
 
 def test_many_data_points_are_cut_into_requests_and_add_up(receiver: OtlpReceiver) -> None:
@@ -445,8 +472,8 @@ def test_one_item_larger_than_the_limit_is_sent_all_the_same(receiver: OtlpRecei
 def test_a_span_that_cannot_be_encoded_does_not_hold_back_the_others(receiver: OtlpReceiver, protocol: str) -> None:
     with exporter_for(protocol, receiver.endpoint(protocol), "traces") as exporter:
         result = send(exporter, spans("fine", "bad \ud800 name", "fine too"))
-    assert (result.ok, result.rejected) == (True, 1)
-    assert "could not be encoded" in result.error
+    assert (result.ok, result.retryable, result.refused) == (False, False, (range(1, 2),))
+    assert "1 spans can't be encoded" in result.error
     assert {span.name for span in receiver.spans} == {"root", "fine", "fine too"}
 
 
@@ -454,5 +481,5 @@ def test_a_metric_that_cannot_be_encoded_does_not_hold_back_the_others(receiver:
     batch = metrics_of(counter("good", number(2.0)), counter("bad", number(2**70)), counter("last", number(3.0)))
     with exporter_for("http/protobuf", receiver.endpoint("http/protobuf"), "metrics") as exporter:
         result = send(exporter, batch)
-    assert (result.ok, result.rejected) == (True, 1)
+    assert (result.ok, result.refused) == (False, (range(1, 2),))
     assert (receiver.total("good"), receiver.total("last")) == (2, 3)

@@ -24,7 +24,9 @@ LAYERS: dict[str, set[str]] = {
         "_task", "_tasks", "_tracing", "_usage",
     },
     "instruments": {"_handles", "_instruments"},
-    "pipeline": {"_lanes", "_observe", "_pipeline", "_snapshot", "_spans", "_worker"},
+    "pipeline": {
+        "_lanes", "_metrics_lane", "_observe", "_pipeline", "_process", "_snapshot", "_spans", "_targets", "_worker",
+    },
     "store": {"_guard", "_labels", "_lives", "_looks", "_series", "_sketch", "_store", "cardinality"},
     "exporters": {
         "exporters", "exporters._otlp", "exporters.console", "exporters.custom", "exporters.encoding",

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._health import HealthCounters
-from claude_monitoring._lanes import MetricsLane
+from claude_monitoring._metrics_lane import MetricsLane
 from claude_monitoring._series import GaugeSeries, HistogramSeries, SumSeries
 from claude_monitoring._store import Store
+from claude_monitoring._targets import Target
 from claude_monitoring.types import AttributeValue, ExportResult, Temporality
 
 COUNTER = MetricSpec("claude.test", "counter", "", "")
@@ -77,7 +78,7 @@ class FarSide:
 
 
 def lane_to(store: Store, far_side: FarSide) -> MetricsLane:
-    lane = MetricsLane(store, "test", lambda: far_side, 60.0, {}, HealthCounters())
+    lane = MetricsLane(store, "test", lambda: far_side, 60.0, {}, HealthCounters(), Target("test"))
     lane._failing = True  # the lines about failing are another test's
     return lane
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, DURATION_BOUNDS_S, MetricSpec
 from claude_monitoring._series import HistogramSeries, SumSeries
-from claude_monitoring._snapshot import take, to_metrics_data
+from claude_monitoring._snapshot import make_batch, take
 from claude_monitoring._store import Store
 
 COUNTER = MetricSpec("claude.test", "counter", "", "")
@@ -59,7 +59,7 @@ def test_deltas_of_any_split_add_up_to_the_total_although_exports_fail(steps: li
             truth += step
             continue
         snapshot = take(store)
-        data = to_metrics_data(snapshot, {}, "delta", acknowledged)
+        data = make_batch(snapshot, {}, "delta", acknowledged).data
         if step == "lost export":
             continue
         acknowledged = snapshot
@@ -102,7 +102,7 @@ def test_up_down_counters_stay_cumulative_when_delta_is_preferred() -> None:
     series.add(3)
     first = take(store)
     series.add(-1)
-    data = to_metrics_data(take(store), {}, "delta", first)
+    data = make_batch(take(store), {}, "delta", first).data
     assert data is not None
     (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
     assert metric.data.aggregation_temporality.name == "CUMULATIVE"  # type: ignore[union-attr]
@@ -116,11 +116,11 @@ def test_a_delta_histogram_has_only_what_came_since() -> None:
     series.record(1)
     first = take(store)
     series.record(100)
-    data = to_metrics_data(take(store), {}, "delta", first)
+    data = make_batch(take(store), {}, "delta", first).data
     assert data is not None
     (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
     assert (point.count, point.sum) == (1, 100)  # type: ignore[union-attr]
-    assert to_metrics_data(take(store), {}, "delta", take(store)) is None
+    assert make_batch(take(store), {}, "delta", take(store)).data is None
 
 
 def test_reading_while_others_write_never_sees_more_than_was_written() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,18 @@ import pytest
 
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import MetricSpec
-from claude_monitoring._health import Health, HealthCounters
-from claude_monitoring._lanes import BufferLane, MetricsLane
+from claude_monitoring._health import HealthCounters
+from claude_monitoring._lanes import BufferLane, Lane
+from claude_monitoring._metrics_lane import MetricsLane
 from claude_monitoring._series import SumSeries
 from claude_monitoring._store import Store
+from claude_monitoring._targets import Target
 from claude_monitoring._worker import Worker
 from claude_monitoring.types import AttributeValue, ExportResult, Temporality
 
 OK = ExportResult(ok=True)
 BUSY = ExportResult(ok=False, error="503: busy", retryable=True)
+LATE = ExportResult(ok=False, error="no answer in time", retryable=True, uncertain=True)
 REFUSED = ExportResult(ok=False, error="400: malformed")
 
 
@@ -48,103 +50,124 @@ class Scripted:
         self.closed += 1
 
 
-def buffer_lane(exporter: Scripted) -> tuple[BufferLane, HealthCounters]:
-    health = HealthCounters()
-    return BufferLane("logs", "scripted", lambda: exporter, 60.0, {}, health), health
+def buffer_lane(exporter: Scripted) -> BufferLane:
+    return BufferLane("logs", "scripted", lambda: exporter, 60.0, {}, HealthCounters(), Target("scripted"))
 
 
-def report(health: HealthCounters) -> Health:
-    return health.snapshot(enabled=True, exporters=(), series=0)
+def metrics_lane(exporter: Scripted) -> tuple[MetricsLane, SumSeries]:
+    store = Store(Bounds(max_series=10))
+    series = store.instrument(MetricSpec("claude.x", "counter", "", "")).series((), ())
+    assert isinstance(series, SumSeries)
+    return MetricsLane(store, "scripted", lambda: exporter, 60.0, {}, HealthCounters(), Target("scripted")), series
 
 
 def soon(seconds: float = 10) -> float:
     return time.monotonic() + seconds
 
 
+def flush(lane: Lane, seconds: float = 10) -> bool:
+    """As a worker does it."""
+    worker = Worker("test-worker", [lane])
+    return worker.wait_flushed(worker.ask_flush(soon(seconds)), soon(seconds))
+
+
+def points(exporter: Scripted) -> list[tuple[float, int, int]]:
+    """Value, start and end of the one point of each batch."""
+    metrics = [batch.resource_metrics[0].scope_metrics[0].metrics[0] for batch in exporter.batches]
+    found = [metric.data.data_points[0] for metric in metrics]
+    return [(point.value, point.start_time_unix_nano, point.time_unix_nano) for point in found]
+
+
 def test_a_busy_far_side_gets_the_same_batch_again_until_it_takes_it() -> None:
     exporter = Scripted(BUSY, BUSY, OK)
-    lane, health = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     for item in "abc":
         lane.put(item)
-    assert lane.drain(soon())
+    assert flush(lane)
     assert exporter.batches == [["a", "b", "c"]] * 3
-    assert report(health).exports == {("logs scripted", "failed"): 2, ("logs scripted", "ok"): 1}
-    assert report(health).ok
+    assert lane.exports == {"failed": 2, "ok": 1}
+    state = lane.health()
+    assert (state.sent, state.consecutive_failures, state.last_error, state.waiting) == (3, 0, "", 0)
 
 
 def test_what_is_refused_for_good_is_dropped_and_counted() -> None:
     exporter = Scripted(REFUSED)
-    lane, health = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.put("a")
     lane.put("b")
-    assert not lane.drain(soon())
-    assert not lane.has_batch()
-    assert report(health).dropped == {"export_failed": 2}
-    assert report(health).last_error == {"logs scripted": "400: malformed"}
+    assert not flush(lane)
+    state = lane.health()
+    assert (state.sent, state.refused, state.waiting) == (0, 2, 0)
+    assert state.dropped == {"export_failed": 2}
+    assert state.last_error == "400: malformed"
 
 
-def test_items_that_arrive_during_a_failed_attempt_go_after_the_waiting_ones() -> None:
-    exporter = Scripted(BUSY, OK)
-    lane, _ = buffer_lane(exporter)
+@pytest.mark.parametrize("fault", [BUSY, LATE])
+def test_after_a_failed_attempt_the_same_batch_comes_again_and_then_what_is_new(fault: ExportResult) -> None:
+    exporter = Scripted(fault, OK)
+    lane = buffer_lane(exporter)
     lane.put("a")
     assert not lane.attempt(1).ok
     lane.put("b")
-    assert lane.drain(soon())
-    assert exporter.batches[-1] == ["a", "b"]
+    assert flush(lane)
+    assert exporter.batches == [["a"], ["a"], ["b"]]
 
 
 def test_a_full_buffer_drops_the_oldest_and_says_how_many() -> None:
     exporter = Scripted(OK)
-    lane, health = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     for item in range(10_005):
         lane.put(item)
-    assert lane.drain(soon())
+    assert not flush(lane)  # five that were recorded before it were lost
+    assert flush(lane)
     sent = [item for batch in exporter.batches for item in batch]
     assert sent == list(range(5, 10_005))
-    assert report(health).dropped == {"queue_full": 5}
+    assert lane.health().dropped == {"queue_full": 5}
 
 
 def test_partial_success_is_counted_told_and_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
     exporter = Scripted(ExportResult(ok=True, rejected=2, error="2 records are too old"))
-    lane, health = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     for item in "abc":
         lane.put(item)
-    assert not lane.drain(soon())
+    assert not flush(lane)
     assert len(exporter.batches) == 1
-    assert report(health).dropped == {"rejected": 2}
+    assert lane.health().dropped == {"rejected": 2}
+    assert (lane.health().sent, lane.health().refused) == (1, 2)
     assert "too old" in caplog.text
 
 
 def test_failing_and_recovering_are_one_line_each(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "claude_monitoring")
     exporter = Scripted(BUSY, BUSY, BUSY, OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.put("a")
     for _ in range(4):
         lane.attempt(1)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "503: busy" in caplog.records[0].message
+    failed, works = (record.message for record in caplog.records)
+    assert "503: busy" in failed
+    assert "works again" in works
 
 
 def test_an_exporter_that_raises_is_a_failed_attempt() -> None:
     exporter = Scripted(RuntimeError("no disk"))
-    lane, health = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.put("a")
-    assert not lane.drain(soon())
-    assert report(health).last_error == {"logs scripted": "RuntimeError: no disk"}
+    assert not flush(lane)
+    assert lane.health().last_error == "RuntimeError: no disk"
 
 
 def test_an_exporter_that_cannot_be_made_is_told_once_and_the_lane_is_off(caplog: pytest.LogCaptureFixture) -> None:
     def make() -> Scripted:
         raise FileNotFoundError("ca.pem is missing")
 
-    lane = BufferLane("traces", "otlp", make, 60.0, {}, HealthCounters())
+    lane = BufferLane("traces", "otlp", make, 60.0, {}, HealthCounters(), Target("otlp"))
     lane.put("a")
-    assert not lane.drain(soon())
-    assert not lane.drain(soon())
+    assert not flush(lane)
+    assert not flush(lane)
     assert len(caplog.records) == 1
     assert "ca.pem is missing" in caplog.text
-    assert lane.exporter_name == "otlp"
+    assert lane.health().name == "otlp"
+    assert "ca.pem is missing" in lane.health().last_error
 
 
 def test_an_exporter_that_raises_while_it_closes_is_its_own_affair(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,40 +175,40 @@ def test_an_exporter_that_raises_while_it_closes_is_its_own_affair(caplog: pytes
         def close(self) -> None:
             raise OSError("already gone")
 
-    lane, _ = buffer_lane(Stubborn(OK))
+    lane = buffer_lane(Stubborn(OK))
     lane.put("a")
-    assert lane.drain(soon())
+    assert flush(lane)
     lane.close()
     assert caplog.records == []
 
 
 def test_a_closed_lane_delivers_nothing_more() -> None:
     exporter = Scripted(OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.close()
     lane.put("a")
-    assert not lane.drain(soon())
+    assert not flush(lane)
     assert exporter.batches == []
 
 
 def test_no_attempt_gets_more_time_than_the_flush_has_left() -> None:
     exporter = Scripted(OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.put("a")
-    lane.drain(soon(3))
+    flush(lane, 3)
     assert 0 < exporter.timeouts[0] <= 3
 
 
 def test_a_lane_whose_time_is_over_tells_whether_anything_waits() -> None:
-    lane, _ = buffer_lane(Scripted(OK))
-    assert lane.drain(time.monotonic() - 1)
+    lane = buffer_lane(Scripted(OK))
+    assert flush(lane, -1)
     lane.put("a")
-    assert not lane.drain(time.monotonic() - 1)
+    assert not flush(lane, -1)
 
 
 def test_exports_stay_on_the_beat_and_after_a_failure_come_sooner() -> None:
     exporter = Scripted(OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     lane.put("a")
     lane.tick(lane.next_due - 0.001)
     assert exporter.batches == []
@@ -203,23 +226,116 @@ def test_exports_stay_on_the_beat_and_after_a_failure_come_sooner() -> None:
     assert time.monotonic() + 10 < lane.next_due <= time.monotonic() + 20
 
 
-def test_metrics_that_were_not_taken_are_in_the_next_interval() -> None:
-    store = Store(Bounds(max_series=10))
-    series = store.instrument(MetricSpec("claude.x", "counter", "", "")).series((), ())
-    assert isinstance(series, SumSeries)
-    exporter = Scripted(OK, REFUSED, OK)
-    lane = MetricsLane(store, "scripted", lambda: exporter, 60.0, {}, HealthCounters())
-    for amount in (1, 2, 4):
+def test_a_far_side_that_asks_for_a_long_pause_gets_it_also_from_a_flush_but_not_from_the_last_one() -> None:
+    exporter = Scripted(ExportResult(ok=False, retryable=True, retry_after_s=500), OK)
+    lane = buffer_lane(exporter)
+    lane.put("a")
+    lane.next_due = 0
+    lane.tick(time.monotonic())
+    assert lane.next_due > soon(400)
+    assert not flush(lane)
+    assert len(exporter.batches) == 1
+    worker = Worker("test-worker", [lane])
+    assert worker.wait_flushed(worker.ask_flush(soon(), closing=True), soon())
+
+
+def test_metrics_that_were_refused_are_in_the_next_interval() -> None:
+    exporter = Scripted(OK, REFUSED, BUSY, OK)
+    lane, series = metrics_lane(exporter)
+    for amount in (1, 2, 4, 8):
         series.add(amount)
         lane.attempt(1)
-    metrics = [batch.resource_metrics[0].scope_metrics[0].metrics[0] for batch in exporter.batches]
-    values = [metric.data.data_points[0].value for metric in metrics]
-    assert values == [1, 2, 6]  # the second was refused, so its 2 came again with the third's 4
+    (_, _, first_end), *_, (value, start, _) = points(exporter)
+    assert [value for value, _, _ in points(exporter)] == [1, 2, 6, 14]
+    assert (value, start) == (14, first_end)
+
+
+def test_a_delta_of_unknown_outcome_comes_again_as_it_was_and_the_rest_after_it() -> None:
+    exporter = Scripted(OK, LATE, BUSY, LATE, OK)
+    lane, series = metrics_lane(exporter)
+    for amount in (1, 2, 4, 8, 16, 32):
+        series.add(amount)
+        lane.attempt(1)
+    first, second, *repeats, last = points(exporter)
+    assert repeats == [second] * 3
+    assert [second[0], last[0]] == [2, 60]
+    assert (second[1], last[1]) == (first[2], second[2])
+
+
+def test_a_flush_sends_what_was_recorded_after_the_delta_of_unknown_outcome_too() -> None:
+    exporter = Scripted(LATE, OK)
+    lane, series = metrics_lane(exporter)
+    series.add(1)
+    lane.attempt(1)
+    series.add(2)
+    assert flush(lane)
+    assert [value for value, _, _ in points(exporter)] == [1, 1, 2]
+
+
+def test_what_is_refused_of_a_delta_in_several_requests_joins_the_next_interval_alone() -> None:
+    exporter = Scripted(OK, ExportResult(ok=False, refused=(range(1, 2),)), OK)
+    lane, series = metrics_lane(exporter)
+    other = series.home.series((), (("k", "v"),))
+    assert isinstance(other, SumSeries)
+    for amount in (1, 2, 4):
+        series.add(amount)
+        other.add(amount * 10)
+        lane.attempt(1)
+    found = [
+        {bool(point.attributes): (point.value, point.start_time_unix_nano) for point in metric.data.data_points}
+        for batch in exporter.batches
+        for metric in batch.resource_metrics[0].scope_metrics[0].metrics[:1]
+    ]
+    ends = [end for _, _, end in points(exporter)]
+    assert found[2] == {False: (4, ends[1]), True: (60, ends[0])}
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_a_flush_after_a_refused_interval_delivers_all_of_it(temporality: Temporality) -> None:
+    exporter = Scripted(REFUSED, OK)
+    exporter.temporality = temporality
+    lane, series = metrics_lane(exporter)
+    series.add(1)
+    lane.attempt(1)
+    assert lane.health().waiting == 0
+    assert flush(lane)
+    assert [value for value, _, _ in points(exporter)] == [1, 1]
+
+
+def test_a_burst_does_not_wait_for_the_interval() -> None:
+    exporter = Scripted(OK)
+    lane = buffer_lane(exporter)
+    worker = Worker("test-worker", [lane])
+    worker.start()
+    deadline = soon()
+    for item in range(100_000):  # ten buffers full, one after another
+        lane.put(item)
+        while item % 2_000 == 1_999 and lane.waiting() and time.monotonic() < deadline:
+            time.sleep(0)
+    state = lane.health()
+    worker.stop(soon())
+    assert (state.sent, state.dropped) == (100_000, {})
+
+
+def test_two_signals_that_fail_alike_at_one_endpoint_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    target = Target("otlp http://h:4318")
+    target.failed("metrics", "nothing listens on h:4318")
+    target.failed("logs", "nothing listens on h:4318")
+    target.works("logs")
+    target.failed("logs", "http://h:4318/v1/logs answered 404")
+    target.works("metrics")
+    target.works("logs")
+    told = [record.message for record in caplog.records]
+    assert [("metrics" in line, "logs" in line, "works again" in line) for line in told] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
 
 
 def test_a_flush_waits_for_the_worker_and_tells_whether_all_was_taken() -> None:
     exporter = Scripted(OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     worker = Worker("test-worker", [lane])
     worker.start()
     lane.put("a")
@@ -234,7 +350,7 @@ def test_a_flush_waits_for_the_worker_and_tells_whether_all_was_taken() -> None:
 
 def test_a_worker_without_a_thread_flushes_in_the_callers() -> None:
     exporter = Scripted(OK)
-    lane, _ = buffer_lane(exporter)
+    lane = buffer_lane(exporter)
     worker = Worker("test-worker", [lane])
     lane.put("a")
     assert worker.wait_flushed(worker.ask_flush(soon()), soon())
@@ -254,7 +370,7 @@ def test_stopping_cuts_off_an_exporter_that_hangs() -> None:
         def close(self) -> None:
             released.set()
 
-    lane, _ = buffer_lane(Hanging(OK))
+    lane = buffer_lane(Hanging(OK))
     worker = Worker("test-worker", [lane])
     worker.start()
     lane.put("a")
