@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from claude_monitoring._decorators import track_performance, track_quality, track_task
-from claude_monitoring._health import Health
+from claude_monitoring._health import ExporterHealth, Health
 from claude_monitoring._monitor import AgentMonitor
 from claude_monitoring._scopes import Session
 from claude_monitoring._settings import Settings
@@ -25,6 +25,7 @@ __all__ = [
     "CardinalityError",
     "ClaudeMonitoringError",
     "ConfigurationError",
+    "ExporterHealth",
     "Health",
     "MissingExtraError",
     "QualityGateError",

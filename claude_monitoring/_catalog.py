@@ -164,6 +164,10 @@ _ROWS = (
     ),
     _own("series.retired", "counter", "{series}", "Series let go after what they stood for had ended", "metric"),
     _own("series.refused", "counter", "{measurement}", "Measurements that a bound kept out, see policies", "metric"),
+    _own(
+        "exports", "counter", "{export}", "Attempts to deliver, by result: ok or failed", "exporter", "signal", "result"
+    ),
+    _own("dropped", "counter", "{item}", "What was recorded and lost, by reason", "reason"),
 )  # fmt: skip
 
 CATALOG: dict[str, MetricSpec] = {spec.name: spec for spec in _ROWS}

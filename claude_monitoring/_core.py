@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from claude_monitoring import _process
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._context import current_frame
-from claude_monitoring._health import DropReason, HealthCounters
+from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._labels import Pairs, monitor_labels
 from claude_monitoring._once import once
@@ -80,6 +80,7 @@ class MonitorCore(TaskRecorder):
         """The state that is made on first use, at the beginning and again in a forked child."""
         self._ready = self._connecting = False
         self._health = HealthCounters()
+        self._last_health = Health(enabled=False)
         self._pipeline: Pipeline | None = None
         self._session: Session | None = None
         self._standard: dict[str, Pairs] = {}
@@ -256,6 +257,15 @@ class MonitorCore(TaskRecorder):
             for pair in base:
                 if pair[0] == key:
                     (lives.begin if begins else lives.end)(pair)
+
+    def _retire(self, labels: dict[str, object]) -> None:
+        """Let the series of this agent that have these labels end."""
+        if self._pipeline is None:
+            return
+        wanted = dict(monitor_labels(labels, self._settings.private_labels))
+        agents = (*self._agent_base, *(pair for pair in self._standard_attributes("") if pair[0] == "agent.name"))
+        for key, value in agents:  # one of the two is on every series
+            self._pipeline.store.lives.ask({**wanted, key: value})
 
     def _end_session(self) -> None:
         """End the implicit session; a child's belongs to its parent."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, EventRecord
 
-__all__ = ["emit_to", "make_event"]
+__all__ = ["emit_to", "iso_time", "make_event"]
 
 
 def make_event(body: str, time_unix_nano: int, attributes: Mapping[str, AttributeValue], scope: str) -> EventRecord:
@@ -30,3 +31,9 @@ def emit_to(
     provider.get_logger(scope, __version__).emit(
         timestamp=time_unix_nano, observed_timestamp=time_unix_nano, body=body, attributes=dict(attributes)
     )
+
+
+def iso_time(unix_nano: int) -> str:
+    """ISO 8601 with milliseconds and ``Z``, as Claude Code writes ``event.timestamp``."""
+    milliseconds = unix_nano // 1_000_000
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}Z"

@@ -44,6 +44,7 @@ class ExporterHealth:
         refused: Refused by the far side: in an acknowledged request, or with the whole of it.
         waiting: Not acknowledged yet, and kept: for metrics, the points of the latest attempt that failed.
         dropped: Lost on the way, by reason.
+        spooled: Written to the spool, for this process or the next one to send.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ExporterHealth:
     refused: int = 0
     waiting: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    spooled: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from claude_monitoring._health import DropReason, ExporterHealth, HealthCounters
 from claude_monitoring._sealed import log
 from claude_monitoring._targets import Target
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, SignalExporter
+
+if TYPE_CHECKING:
+    from claude_monitoring._spooling import Shelf
 
 __all__ = ["BufferLane", "Lane"]
 
@@ -43,6 +46,8 @@ class Lane:
         self.next_due = time.monotonic() + interval_s
         self.retry_at = -math.inf
         self.target = target
+        self.shelf: Shelf | None = None
+        """Where goes what is left at the end, if anywhere."""
         self.exports: Counter[str] = Counter()
         """Attempts by result, ``ok`` or ``failed``."""
         self._make = make
@@ -53,6 +58,7 @@ class Lane:
         self._last_success: float | None = None
         self._last_error = ""
         self._dropped: Counter[str] = Counter()
+        self._spooled = 0
         self._backoff_s = 0.0
         self._asked_until = -math.inf
         self._lost_told = 0
@@ -60,8 +66,10 @@ class Lane:
 
     @property
     def exporter(self) -> SignalExporter | None:
-        """The exporter, made on first use; ``None`` once it turned out that it can't be made."""
-        if self._exporter is None and not self._off:
+        """The exporter, made on first use; ``None`` after the end, or if it can't be made."""
+        if self._off:
+            return None
+        if self._exporter is None:
             try:
                 self._exporter = self._make()
             except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
@@ -104,6 +112,10 @@ class Lane:
 
     def flushed(self) -> bool:
         """Whether nothing is left of what was there at ``begin_flush``."""
+        raise NotImplementedError
+
+    def leftovers(self) -> Iterator[Any]:
+        """Take out, as batches, all that is not acknowledged."""
         raise NotImplementedError
 
     # -- on the beat ------------------------------------------------------------------------------
@@ -213,8 +225,15 @@ class Lane:
         """Count ``count`` items lost; from any thread."""
         self._health.drop(reason, count, self._dropped)
 
+    def put_away(self) -> None:
+        """Write to the spool what is not acknowledged."""
+        if self.shelf is not None:
+            for batch in self.leftovers():
+                self._spooled += self.shelf.put(self, self._exporter, batch)
+
     def give_up(self, *, in_time: bool) -> None:
-        """The end: count what is left. After a last flush that ended ``in_time`` that is what came later still."""
+        """The end: keep or count what is left. After a last flush that ended ``in_time`` that is what came later."""
+        self.put_away()
         if lost := self.waiting():
             self.drop(DropReason.NOT_DELIVERED_AT_EXIT, lost)
             if not in_time:
@@ -232,6 +251,7 @@ class Lane:
             refused=self._refused,
             waiting=self.waiting(),
             dropped=dict(self._dropped),
+            spooled=self._spooled,
         )
 
     # -- the end ----------------------------------------------------------------------------------
@@ -241,10 +261,10 @@ class Lane:
 
     def close(self) -> None:
         """Close the exporter, if there is one; an attempt that is under way changes nothing any more."""
-        exporter, self._exporter, self._off = self._exporter, None, True
-        if exporter is not None:
+        self._off = True
+        if self._exporter is not None:
             try:
-                exporter.close()
+                self._exporter.close()
             except Exception as exc:  # noqa: BLE001 - an exporter may come from the host
                 log.debug("closing %s: %r", self.signal, exc)
 
@@ -270,12 +290,20 @@ class BufferLane(Lane):
             else:
                 self.drop(DropReason.QUEUE_FULL, 1)
         self._waiting.append(item)
-        if len(self._waiting) % _MAX_BATCH == 0 and not self._failures:
+        if len(self._waiting) % _MAX_BATCH == 0 and self.due() == -math.inf:
             self.nudge()
 
     def due(self) -> float:
-        is_full = len(self._waiting) >= _MAX_BATCH and not self._failures
-        return -math.inf if is_full else self.next_due
+        count = len(self._waiting)
+        return -math.inf if (count >= _MAX_BATCH and not self._failures) or self._is_to_spill() else self.next_due
+
+    def _is_to_spill(self) -> bool:
+        return self.shelf is not None and self._failures > 0 and len(self._waiting) > _MAX_BUFFERED // 2
+
+    def tick(self, now: float) -> None:
+        if self._is_to_spill():  # rather on disk than lost
+            self.put_away()
+        super().tick(now)
 
     def _send_all(self, timeout_s: float) -> ExportResult:
         result = self.attempt(timeout_s)
@@ -318,6 +346,11 @@ class BufferLane(Lane):
 
     def kept(self, *, uncertain: bool) -> None:
         """It stays in its place."""
+
+    def leftovers(self) -> Iterator[Any]:
+        while batch := self.take_batch():
+            self._batch = []
+            yield batch
 
 
 def _do_nothing() -> None:

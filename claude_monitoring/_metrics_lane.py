@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from claude_monitoring._lanes import Lane
@@ -28,7 +28,7 @@ class MetricsLane(Lane):
         self._base: Snapshot | None = None
         self._waiting = 0
         self._is_flushed = True
-        self._is_fresh = self._was_refused = self._may_have_it = False
+        self._is_fresh = self._was_refused = self._may_have_it = self._is_last = False
 
     @property
     def _temporality(self) -> Temporality:
@@ -42,6 +42,7 @@ class MetricsLane(Lane):
 
     def begin_flush(self, *, closing: bool) -> None:
         super().begin_flush(closing=closing)
+        self._is_last = closing
         self._is_flushed = self._is_fresh = self._was_refused = False
         if self._temporality == "cumulative":
             self._lost_told = self._lost  # the total that is sent now has in it what was rejected before
@@ -78,6 +79,17 @@ class MetricsLane(Lane):
         self._may_have_it = self._may_have_it or uncertain
         if not self._may_have_it or self._temporality == "cumulative":
             self._batch = None  # the totals are in the store and go with the next snapshot
+
+    def leftovers(self) -> Iterator[Any]:
+        if self._is_last and self._is_flushed and not self._was_refused:
+            return
+        if self._batch is not None and self._temporality == "delta":  # it may have arrived, so it stays as it is
+            yield self._batch.data
+            self._base = self._batch.snapshot
+        self._batch = make_batch(take_for_export(self._store), self._resource, self._temporality, self._base)
+        if self._batch.data is not None:
+            yield self._batch.data
+        self._batch, self._waiting = None, 0
 
     def _turn_off(self) -> None:
         super()._turn_off()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _process
@@ -12,10 +14,10 @@ from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVE
 from claude_monitoring._context import current_frame
 from claude_monitoring._core import MonitorCore, monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
-from claude_monitoring._events import emit_to, make_event
+from claude_monitoring._events import emit_to, iso_time, make_event
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
-from claude_monitoring._labels import MAX_CONTENT_CHARS, monitor_labels, plain
+from claude_monitoring._labels import MAX_CONTENT_CHARS, plain
 from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
@@ -73,6 +75,9 @@ class AgentMonitor(MonitorCore):
         series_ttl_s: Seconds after which a series that nobody writes to is let go; by default it stays.
         private_labels: What stands for an e-mail address or a secret in a label: ``redact`` (``__redacted__``) or
             ``hash`` (a hash that is different in every process).
+        spool: A folder for what could not be delivered by the end; the next process of this service sends it.
+        flush_on_sigterm: Send what is recorded when ``SIGTERM`` comes, before the handler that the host has set by now,
+            or before the program ends. Only in the main thread.
         settings: Complete settings, instead of the environment and the arguments from ``strict`` on.
         tracer_provider: Where spans go; the host's global provider, if set, is found without it.
         meter_provider: Where metrics go, instead of our own exporters: they are observed through asynchronous
@@ -111,6 +116,8 @@ class AgentMonitor(MonitorCore):
         labels: Mapping[str, Collection[str]] | None = None,
         series_ttl_s: float | None = None,
         private_labels: str | None = None,
+        spool: str | os.PathLike[str] | None = None,
+        flush_on_sigterm: bool | None = None,
         settings: Settings | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -134,6 +141,8 @@ class AgentMonitor(MonitorCore):
             "labels": labels,
             "series_ttl_s": series_ttl_s,
             "private_labels": private_labels,
+            "spool": spool,
+            "flush_on_sigterm": flush_on_sigterm,
         }
         self._settings = settings or Settings.load(**{key: value for key, value in given.items() if value is not None})
         self._strict = self._settings.strict if strict is None else strict
@@ -155,6 +164,10 @@ class AgentMonitor(MonitorCore):
         self._name(agent_id, project_name, sprint)
         monitors.add(self)
         self._say_settings()
+        if self._on and self._settings.flush_on_sigterm:
+            from claude_monitoring._sigterm import flush_on_sigterm as install
+
+            install()
         if agent_level is not None:
             self.gauge("claude.agent.level", agent_level)
         if agent_xp is not None:
@@ -242,7 +255,7 @@ class AgentMonitor(MonitorCore):
             whole: dict[str, AttributeValue] = {
                 **dict(self._standard_attributes(self.session_id)),
                 "event.name": short,
-                "event.timestamp": _iso(now),
+                "event.timestamp": iso_time(now),
                 "event.sequence": next(self._root()._sequence),
                 **own,
             }
@@ -323,7 +336,9 @@ class AgentMonitor(MonitorCore):
         if pipeline is None:
             return True
         bound_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
-        return _process.release(pipeline, bound_s)
+        delivered = _process.release(pipeline, bound_s)
+        self._last_health = pipeline.report(enabled=False)
+        return delivered
 
     def retire(self, labels: Labels) -> None:
         """Say that what these labels stand for has ended: ``monitor.retire({"task_type": "import"})``.
@@ -333,13 +348,8 @@ class AgentMonitor(MonitorCore):
         begins a new series.
         """
         with Sealed():
-            if self._pipeline is None or not isinstance(labels, Mapping) or not labels:
-                return
-            given = {str(plain(key)): value for key, value in labels.items()}
-            wanted = dict(monitor_labels(given, self._settings.private_labels))
-            agents = (*self._agent_base, *(pair for pair in self._standard_attributes("") if pair[0] == "agent.name"))
-            for key, value in agents:  # one of the two is on every series
-                self._pipeline.store.lives.ask({**wanted, key: value})
+            if isinstance(labels, Mapping) and labels:
+                self._retire({str(plain(key)): value for key, value in labels.items()})
 
     def cardinality_report(self) -> CardinalityReport:
         """Which labels of which metrics have how many values, and what was done about it; ``print`` it."""
@@ -351,7 +361,7 @@ class AgentMonitor(MonitorCore):
         """What was delivered, what was lost and why, as numbers; see ``Health``."""
         if self._pipeline is not None:
             return self._pipeline.report(enabled=self._on)
-        return Health(enabled=self._on, dropped=self._health.dropped())
+        return replace(self._last_health, enabled=self._on, dropped=self._health.dropped())
 
     def __enter__(self) -> Self:
         self._frames_of_with.append(MonitorFrame(self).__enter__())
@@ -388,9 +398,3 @@ def active_monitor() -> AgentMonitor:
     if _default is None or _default._closed:
         _default = AgentMonitor()
     return _default
-
-
-def _iso(unix_nano: int) -> str:
-    """ISO 8601 with milliseconds and ``Z``, as Claude Code writes ``event.timestamp``."""
-    milliseconds = unix_nano // 1_000_000
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}Z"

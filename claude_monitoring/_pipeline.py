@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from claude_monitoring.types import AttributeValue, EventRecord, Signal
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
-    from claude_monitoring._lanes import BufferLane
+    from claude_monitoring._lanes import BufferLane, Lane
     from claude_monitoring._lives import FarSide
     from claude_monitoring._metrics_lane import MetricsLane
     from claude_monitoring._targets import Target
@@ -91,6 +92,7 @@ class Pipeline:
             settings = replace(settings, metrics_exporters=())
         self.settings = settings
         self.store = Store(settings.bounds, settings.series_ttl_s, elsewhere)
+        self.store.report_more = self._report_delivery
         self.health = HealthCounters()
         self.resource = make_resource(settings, forked=forked)
         self._lock = threading.RLock()
@@ -114,6 +116,8 @@ class Pipeline:
         from claude_monitoring._targets import Target
         from claude_monitoring._worker import Worker  # with telemetry off none of this is needed
 
+        spool = self.settings.spool
+        meanwhile = f"{_MEANWHILE}; what is left at the end goes to {spool}" if spool else _MEANWHILE
         lanes: dict[str, list[MetricsLane | BufferLane]] = {}
         targets: dict[str, Target] = {}
         per_signal: tuple[tuple[Signal, tuple[str, ...]], ...] = (
@@ -126,10 +130,10 @@ class Pipeline:
                 if kind == "prometheus":
                     continue
                 name = self._target_name(kind, signal)
-                target = targets.setdefault(name, Target(name, _MEANWHILE))
+                target = targets.setdefault(name, Target(name, meanwhile))
                 lane = self._lane(signal, kind, partial(self._official, kind, signal), target)
                 lanes.setdefault(name, []).append(lane)
-        workers = [Worker("claude-monitoring-exporter", of_target) for of_target in lanes.values()]
+        workers = [self._worker("claude-monitoring-exporter", of_target) for of_target in lanes.values()]
         for exporter in custom:
             name = type(exporter).__name__
             target = Target(name)
@@ -138,6 +142,20 @@ class Pipeline:
             ]
             workers.append(Worker(f"claude-monitoring-{name}", own))
         return workers
+
+    def _worker(self, name: str, lanes: Sequence[Lane]) -> Worker:
+        from claude_monitoring._worker import Worker
+
+        of_otlp: dict[Signal, Lane] = {lane.signal: lane for lane in lanes if lane.kind == "otlp"}
+        if not of_otlp or not self.settings.spool:
+            return Worker(name, lanes)
+        from claude_monitoring._spool import Spool
+        from claude_monitoring._spooling import Sender, Shelf
+
+        shelf = Shelf(Spool(self.settings.spool, self.settings.spool_max_bytes), self.resource)
+        for lane in lanes:
+            lane.shelf = shelf
+        return Worker(name, lanes, Sender(shelf, of_otlp))
 
     def _target_name(self, kind: str, signal: Signal) -> str:
         if kind != "otlp":
@@ -261,9 +279,22 @@ class Pipeline:
             self._prometheus.close_in_child()
         self.store.abandon()
 
+    def _report_delivery(self) -> None:
+        exports: Counter[tuple[str, Signal, str]] = Counter()
+        for lane in self._lanes():
+            for result, count in lane.exports.items():
+                exports[lane.kind, lane.signal, result] += count
+        for (kind, signal, result), count in exports.items():
+            self.store.report("exports", count, exporter=kind, signal=signal, result=result)
+        for reason, count in self.health.dropped().items():
+            self.store.report("dropped", count, reason=reason)
+
+    def _lanes(self) -> list[Lane]:
+        return [lane for worker in self._workers for lane in worker.lanes]
+
     def report(self, *, enabled: bool) -> Health:
         """The health of this pipeline."""
-        exporters = [lane.health() for worker in self._workers for lane in worker.lanes]
+        exporters = [lane.health() for lane in self._lanes()]
         if "prometheus" in self.settings.metrics_exporters:
             exporters.append(self._scrapes)
         return Health(

@@ -28,7 +28,8 @@ _ARGUMENTS_ONLY: dict[str, Kind] = {
 }
 _PLAIN = (
     "strict", "max_series", "max_label_values", "max_total_series", "cardinality_policy", "series_ttl_s",
-    "private_labels", "shutdown_timeout_s", "flush_timeout_s", "resource_include_host",
+    "private_labels", "shutdown_timeout_s", "flush_timeout_s", "flush_on_sigterm", "spool", "spool_max_bytes",
+    "resource_include_host",
     "include_session_id", "include_account_uuid", "include_resource_attributes", "include_version",
     "include_entrypoint", "include_repository", "log_user_prompts", "log_tool_details", "log_tool_content",
 )  # fmt: skip
@@ -60,6 +61,9 @@ class Settings:
     prometheus_port: int
     shutdown_timeout_s: float
     flush_timeout_s: float
+    flush_on_sigterm: bool
+    spool: str | None
+    spool_max_bytes: int
     include_session_id: bool
     include_account_uuid: bool
     include_resource_attributes: bool

@@ -155,7 +155,7 @@ def _duration(zero_s: float | None) -> Kind:
 def _integer(label: str, least: int, most: int) -> Kind:
     def accept(value: Any) -> int:
         if isinstance(value, str):
-            value = int(value) if re.fullmatch("[0-9]{1,9}", value.strip()) else -1
+            value = int(value) if re.fullmatch("[0-9]{1,15}", value.strip()) else -1
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"accepted is a whole number from {least} to {most}")
         return value
@@ -269,6 +269,20 @@ def _file(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> str:
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - as above
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
+        raise ValueError("accepted is the path of a folder, or of one that can be made")
+    return path
+
+
+def _accept_folder(value: Any) -> str:
+    try:
+        return _folder(os.fspath(value))
+    except TypeError:
+        raise ValueError(f"accepted is the path of a folder, not {type(value).__name__}") from None
+
+
 def instance_of(wanted: type) -> Kind:
     """Only an argument, of this type."""
     return _textual(wanted.__name__, _no_text, wanted)
@@ -288,6 +302,8 @@ PORT = _integer("port", 0, 65_535)
 TEXT = _textual("text", _valid_text)
 HOST = _textual("address", _host)
 FILE = _textual("file", _file, show=str)
+FOLDER = Kind("folder", _folder, _accept_folder)
+FOLDER_BYTES = _integer("bytes", 1_000_000, 10**12)
 ENDPOINT = _textual("URL", parse_endpoint, show=redact_url)
 HEADERS = Kind("list of name=value", _headers, _accept_headers, lambda _: "")
 LABELS = Kind("mapping of metric names to label keys", _no_text, _accept_labels)

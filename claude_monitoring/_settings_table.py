@@ -10,6 +10,8 @@ from claude_monitoring._settings_parse import (
     COUNT,
     ENDPOINT,
     FILE,
+    FOLDER,
+    FOLDER_BYTES,
     HEADERS,
     HOST,
     INTERVAL,
@@ -111,6 +113,7 @@ def _otlp() -> tuple[EnvVar, ...]:
 
 _CONTENT = "Attributes and content"
 _GUARD = "Cardinality"
+_DELIVERY = "The end of a process"
 
 ENV: tuple[EnvVar, ...] = (
     EnvVar("CLAUDE_CODE_ENABLE_TELEMETRY", "enabled", BOOLEAN, "false", "Master switch.", CC),
@@ -137,6 +140,14 @@ ENV: tuple[EnvVar, ...] = (
            "Longest wait at exit, in milliseconds.", CC),
     EnvVar("CLAUDE_CODE_OTEL_FLUSH_TIMEOUT_MS", "flush_timeout_s", WAIT, "5000",
            "Longest wait of `flush()`, in milliseconds.", CC),
+    EnvVar("CLAUDE_MONITORING_FLUSH_ON_SIGTERM", "flush_on_sigterm", BOOLEAN, "false",
+           "Whether `SIGTERM` sends what is recorded before the program's own handler runs, or before it ends.", OURS,
+           _DELIVERY),
+    EnvVar("CLAUDE_MONITORING_SPOOL_DIR", "spool", FOLDER, "",
+           "Folder for what could not be delivered over OTLP when the program ends; the next process of the same "
+           "service sends it. Unset: it is lost, and counted.", OURS, _DELIVERY),
+    EnvVar("CLAUDE_MONITORING_SPOOL_MAX_BYTES", "spool_max_bytes", FOLDER_BYTES, "67108864",
+           "Size of that folder; past it the oldest files are deleted.", OURS, _DELIVERY),
     *_exporters(),
     EnvVar("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "temporality", TEMPORALITY, "",
            "What counters and histograms hold: the total so far, or what is new. Unset it is `cumulative`, which "

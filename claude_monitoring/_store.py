@@ -246,6 +246,8 @@ class Store:
         self.count = 0
         """How many series there are, overflow series left out."""
         self.closed = False
+        self.report_more: Callable[[], None] = _nothing
+        """Reports what others than the guard have to say about themselves."""
         self._places = self.bounds.max_total_series - max(1, self.bounds.max_total_series // 10)
         self._instruments: dict[str, Instrument] = {}
         self._on_new: Callable[[Instrument], None] | None = None
@@ -287,19 +289,21 @@ class Store:
         return sum(len(one.all_series()) for one in self.instruments() if not one.spec.is_about_ourselves)
 
     def report_itself(self) -> None:
-        """Bring the metrics about the guard up to date."""
+        """Bring the metrics about ourselves up to date."""
         for instrument in self.instruments():
             if instrument.spec.is_about_ourselves:
                 continue
             metric = instrument.spec.name
-            self._set("kept", len(instrument.all_series()), metric=metric)
-            self._set("retired", instrument.retired, metric=metric)
-            self._set("refused", instrument.refused, metric=metric)
+            self.report("series.kept", len(instrument.all_series()), metric=metric)
+            self.report("series.retired", instrument.retired, metric=metric)
+            self.report("series.refused", instrument.refused, metric=metric)
             for key, label in list(instrument.guard.labels.items()):
-                self._set("collapsed", label.folded.estimate(), metric=metric, label=key)
+                self.report("series.collapsed", label.folded.estimate(), metric=metric, label=key)
+        self.report_more()
 
-    def _set(self, what: str, value: int, **labels: str) -> None:
-        instrument = self.instrument(CATALOG[f"claude.monitoring.series.{what}"])
+    def report(self, what: str, value: int, **labels: str) -> None:
+        """Set a metric about ourselves, ``claude.monitoring.<what>``."""
+        instrument = self.instrument(CATALOG[f"claude.monitoring.{what}"])
         pairs = tuple(sorted(labels.items()))
         if not value and ((), pairs) not in instrument.by_identity:
             return  # nothing to say yet
@@ -317,3 +321,7 @@ class Store:
         self.closed = True
         for series in self.all_series():
             series.send_back()
+
+
+def _nothing() -> None:
+    """Nobody else reports."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from claude_monitoring._lanes import BufferLane, Lane
 from claude_monitoring._once import once
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._snapshot import preload
+
+if TYPE_CHECKING:
+    from claude_monitoring._spooling import Sender
 
 __all__ = ["Worker"]
 
@@ -17,10 +21,17 @@ _MARGIN_S = 0.1
 
 
 class Worker:
-    """One daemon thread for the lanes to one target, so that a slow or dead one takes no time from another."""
+    """One daemon thread for the lanes to one target, so that a slow or dead one takes no time from another.
 
-    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
+    Args:
+        name: Of the thread.
+        lanes: What it serves.
+        sender: For what earlier processes left, if a spool is used.
+    """
+
+    def __init__(self, name: str, lanes: Sequence[Lane], sender: Sender | None = None) -> None:
         self.lanes = tuple(lanes)
+        self._sender = sender
         for lane in lanes:
             if isinstance(lane, BufferLane):
                 lane.nudge = self._nudge
@@ -100,6 +111,8 @@ class Worker:
             results = {lane: lane.step(self._deadline) for lane in left}
             all_delivered = all_delivered and all(done is not False for done in results.values())
             left = tuple(lane for lane, done in results.items() if done is None)
+            if self._closing and left and all(lane.shelf for lane in left):
+                return False  # the spool is a better place than the end of a program that waits
             again, now = min((lane.retry_at for lane in left), default=0.0), time.monotonic()
             if left and max(again, now) >= self._deadline:
                 return False
@@ -123,6 +136,7 @@ class Worker:
         with self._wake:
             if self._asked == self._answered and not self._stopping:
                 due = min(lane.due() for lane in self.lanes)
+                due = min(due, self._sender.next_due) if self._sender is not None else due
                 self._wake.wait(max(0.0, due - time.monotonic()))
             ticket, stopping = self._asked, self._stopping
         if ticket != self._answered:
@@ -134,7 +148,9 @@ class Worker:
         for lane in self.lanes:
             lane.tick(now)
             if self._asked != ticket:  # a flush comes first
-                break
+                return True
+        if self._sender is not None:
+            self._sender.tick(time.monotonic(), lambda: self._asked != ticket)
         return True
 
     def _flush(self, ticket: int) -> None:
@@ -145,3 +161,5 @@ class Worker:
             with self._wake:
                 self._answered, self._all_delivered = ticket, delivered
                 self._wake.notify_all()
+        if self._closing and delivered and self._sender is not None:
+            self._sender.run(self._deadline)

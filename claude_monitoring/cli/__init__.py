@@ -21,9 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="claude-monitoring", description="Telemetry for AI agents in Python.")
     parser.add_argument("--version", action="version", version=f"claude-monitoring {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from claude_monitoring.cli import demo
+    from claude_monitoring.cli import demo, spool
 
     demo.add_parser(commands)
+    spool.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))

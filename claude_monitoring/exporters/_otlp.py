@@ -120,6 +120,12 @@ class OtlpExporter(ABC):
         del self._parts[0]
         return result
 
+    def left_of(self, batch: Any, resource: Mapping[str, AttributeValue]) -> list[encoding.Part]:
+        """The requests that carry what the far side has not settled of ``batch``."""
+        if batch is self._batch:
+            return list(self._parts)
+        return encoding.parts(self._signal, batch, resource, self.max_request_bytes)
+
     def send(self, request: Message, timeout_s: float) -> ExportResult:
         """Send a request that was made before, such as one that was kept on disk."""
         return self._send(request, min(self._request_s, timeout_s))

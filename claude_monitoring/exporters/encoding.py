@@ -17,15 +17,21 @@ from google.protobuf.message import Message
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
 
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, EventRecord, Signal
 
-__all__ = ["RESPONSES", "Part", "cut", "encode_events", "parts", "rejected", "to_json"]
+__all__ = ["RESPONSES", "Part", "cut", "encode_events", "from_json", "parts", "rejected", "to_json"]
 
 RESPONSES: dict[Signal, type[Message]] = {
     "metrics": ExportMetricsServiceResponse,
@@ -34,6 +40,11 @@ RESPONSES: dict[Signal, type[Message]] = {
 }
 """What a receiver answers to each kind of request."""
 
+_REQUESTS: dict[Signal, type[Message]] = {
+    "metrics": ExportMetricsServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "traces": ExportTraceServiceRequest,
+}
 _REJECTED = {"metrics": "rejected_data_points", "logs": "rejected_log_records", "traces": "rejected_spans"}
 _TREE: dict[Signal, tuple[str, str, str]] = {
     "metrics": ("resource_metrics", "scope_metrics", "metrics"),
@@ -201,16 +212,46 @@ def to_json(message: Message) -> bytes:
     return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
+def from_json(signal: Signal, line: bytes) -> Message:
+    """The request that ``to_json`` wrote.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    message = _REQUESTS[signal]()
+    try:
+        tree = json.loads(line)
+        if not isinstance(tree, dict):
+            raise TypeError(type(tree).__name__)
+        _ids_to_base64(tree)
+        return json_format.ParseDict(tree, message, ignore_unknown_fields=True)
+    except (json_format.ParseError, RecursionError, AttributeError, TypeError) as exc:
+        raise ValueError(f"no request of {signal}: {exc}") from exc
+
+
+def _ids_to_base64(node: Any) -> None:
+    for key, value, holder in _ids(node):
+        holder[key] = base64.b64encode(bytes.fromhex(value)).decode("ascii")
+
+
 def _ids_to_hex(node: Any) -> None:
+    for key, value, holder in _ids(node):
+        holder[key] = base64.b64decode(value).hex()
+
+
+def _ids(node: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every id below ``node``, with its key and the message that it is in."""
     # User-given names are values of "key", never keys themselves, so a key that matches is the message's field.
+    found = []
     for item in node if isinstance(node, list) else [node]:
         if not isinstance(item, dict):
             continue
         for key, value in item.items():
             if key in _ID_KEYS and isinstance(value, str):
-                item[key] = base64.b64decode(value).hex()
+                found.append((key, value, item))
             elif isinstance(value, (dict, list)):
-                _ids_to_hex(value)
+                found += _ids(value)
+    return found
 
 
 def rejected(signal: Signal, response: Any) -> tuple[int, str]:

@@ -18,14 +18,15 @@ PACKAGE = REPO / "claude_monitoring"
 
 # A new module is placed here, in the lowest layer that serves it.
 LAYERS: dict[str, set[str]] = {
-    "front": {"", "cli", "cli.demo", "cli.team", "testing"},
+    "front": {"", "cli", "cli.demo", "cli.spool", "cli.team", "testing"},
     "api": {
         "_context", "_core", "_decorators", "_events", "_monitor", "_performance", "_quality", "_recorder", "_scopes",
         "_task", "_tasks", "_tracing", "_usage",
     },
     "instruments": {"_handles", "_instruments"},
     "pipeline": {
-        "_lanes", "_metrics_lane", "_observe", "_pipeline", "_process", "_snapshot", "_spans", "_targets", "_worker",
+        "_lanes", "_metrics_lane", "_observe", "_pipeline", "_process", "_sigterm", "_snapshot", "_spans", "_spool",
+        "_spooling", "_targets", "_worker",
     },
     "store": {"_guard", "_labels", "_lives", "_looks", "_series", "_sketch", "_store", "cardinality"},
     "exporters": {

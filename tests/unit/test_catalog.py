@@ -141,6 +141,8 @@ def test_the_catalogue_holds_the_two_families_and_what_we_tell_about_ourselves()
         "claude_monitoring_series_collapsed",
         "claude_monitoring_series_retired_total",
         "claude_monitoring_series_refused_total",
+        "claude_monitoring_exports_total",
+        "claude_monitoring_dropped_total",
     }
 
 

@@ -51,6 +51,9 @@ CASES: dict[str, Case] = {
     "CLAUDE_MONITORING_PRIVATE_LABELS": Case("HASH", "private_labels", "hash", "show", fallback="redact"),
     "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS": Case("0", "shutdown_timeout_s", 0.0, "-1", fallback=2.0),
     "CLAUDE_CODE_OTEL_FLUSH_TIMEOUT_MS": Case("1500", "flush_timeout_s", 1.5, "nan", fallback=5.0),
+    "CLAUDE_MONITORING_FLUSH_ON_SIGTERM": switch("flush_on_sigterm", default=False),
+    "CLAUDE_MONITORING_SPOOL_DIR": Case("{home}/new", "spool", "{home}/new", __file__, fallback=None),
+    "CLAUDE_MONITORING_SPOOL_MAX_BYTES": Case("5000000", "spool_max_bytes", 5_000_000, "64M", fallback=67_108_864),
     "OTEL_METRICS_EXPORTER": Case(
         " OTLP , none,logging,otlp", "metrics_exporters", ("otlp", "logging"), "otlp,bogus", COMPLETE | {"metrics": ()}
     ),
