@@ -69,6 +69,10 @@ def _record_stock(protocol: str, endpoint: str, interval_s: float) -> None:
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
 
         exporter = GrpcExporter(endpoint=endpoint, insecure=True)
+    elif protocol == "http/json":
+        from opentelemetry.exporter.otlp.json.http.metric_exporter import OTLPMetricExporter as JsonExporter
+
+        exporter = JsonExporter(endpoint=f"{endpoint}/v1/metrics")
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
 

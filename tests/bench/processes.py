@@ -11,19 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import distributions
 from itertools import product
 from pathlib import Path
 
 from bulk import run_child
 from harness import Effort, Reading, Sample, Side
 
-__all__ = ["black_hole", "dead", "exits", "forks", "imports", "mute"]
+__all__ = ["black_hole", "dead", "exits", "forks", "imports", "mute", "refusing"]
 
 _CHILD = Path(__file__).with_name("child.py")
 _LONGEST_EXIT_S = 120
+_HAS_JSON = any(dist.metadata["Name"] == "opentelemetry-exporter-otlp-json-http" for dist in distributions())
+"""Whether the official exporter for http/json is there; it is a package of its own."""
 
-Collector = Callable[[], AbstractContextManager[int]]
-"""A port on 127.0.0.1 behind which something is wrong."""
+Collector = Callable[[], AbstractContextManager[Callable[[str], int]]]
+"""Ports on 127.0.0.1, by protocol, behind which something is wrong."""
 
 
 def imports(module: str) -> Side:
@@ -47,24 +50,24 @@ def imports(module: str) -> Side:
 
 
 @contextmanager
-def dead() -> Iterator[int]:
+def dead() -> Iterator[Callable[[str], int]]:
     """Bound and not listening: connections are refused, and nobody else gets the port."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        yield server.getsockname()[1]
+        yield lambda _: int(server.getsockname()[1])
 
 
 @contextmanager
-def mute() -> Iterator[int]:
+def mute() -> Iterator[Callable[[str], int]]:
     """Accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(128)
-        yield server.getsockname()[1]
+        yield lambda _: int(server.getsockname()[1])
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
+def black_hole() -> Iterator[Callable[[str], int]]:
     """Drops the first packet of every connection: the queue of a listener that never accepts is full (Linux)."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket())
@@ -80,7 +83,17 @@ def black_hole() -> Iterator[int]:
                 break
         else:
             raise RuntimeError("no black hole: this system goes on accepting connections")
-        yield address[1]
+        yield lambda _: int(address[1])
+
+
+@contextmanager
+def refusing() -> Iterator[Callable[[str], int]]:
+    """Answers every request with 503, or UNAVAILABLE."""
+    from claude_monitoring.receiver import OtlpReceiver
+
+    with OtlpReceiver() as receiver:
+        receiver.answer(status=503)
+        yield lambda protocol: int(receiver.endpoint(protocol).rpartition(":")[2])
 
 
 def exits(which: str, collector: Collector) -> Side:
@@ -88,13 +101,13 @@ def exits(which: str, collector: Collector) -> Side:
 
     @contextmanager
     def side(effort: Effort) -> Iterator[Sample]:
-        protocols = [name for name in effort.protocols if which == "ours" or name != "http/json"]
+        protocols = [name for name in effort.protocols if which == "ours" or name != "http/json" or _HAS_JSON]
         cells = list(product(protocols, effort.in_flight))
-        with collector() as port:
+        with collector() as port_of:
 
             def one(cell: tuple[str, bool]) -> tuple[float, str]:
                 protocol, in_flight = cell
-                took = _exit_s(which, protocol, port, in_flight=in_flight)
+                took = _exit_s(which, protocol, port_of(protocol), in_flight=in_flight)
                 return took, f"{protocol}{' in flight' if in_flight else ''} {took:.1f}"
 
             def sample() -> Reading:

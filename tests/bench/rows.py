@@ -6,7 +6,7 @@ from bulk import known_labels, memory, new_labels, our_export, sdk_export
 from calls import opentelemetry, ours, ours_off, prometheus, spans, statement, wrapped
 from guards import explosion_memory, explosion_time, sessions
 from harness import Row
-from processes import black_hole, dead, exits, forks, imports, mute
+from processes import black_hole, dead, exits, forks, imports, mute, refusing
 
 __all__ = ["ROWS"]
 
@@ -158,7 +158,7 @@ ROWS = (
             limit=_EXIT_LIMIT_S,
             repeats="once",
         )
-        for collector in (dead, mute, black_hole)
+        for collector in (dead, mute, black_hole, refusing)
     ),
     Row(
         id="fork",

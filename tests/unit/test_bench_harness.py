@@ -40,6 +40,7 @@ LIMITS = {
     "exit-dead": 2.5,
     "exit-mute": 2.5,
     "exit-black-hole": 2.5,
+    "exit-refusing": 2.5,
     "fork": 0,
     "fork-first-use": 0,
 }
