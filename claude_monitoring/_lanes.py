@@ -202,10 +202,11 @@ class Lane:
         size = self.size()
         refused = () if result.ok else (range(size),) if result.refused is None else result.refused
         lost = sum(map(len, refused))
-        self._sent += size - lost - result.rejected
-        self._refused += lost + result.rejected
-        if result.rejected:
-            self.drop(DropReason.REJECTED, result.rejected)
+        rejected = min(result.rejected, size - lost)  # a far side may claim any number
+        self._sent += size - lost - rejected
+        self._refused += lost + rejected
+        if rejected:
+            self.drop(DropReason.REJECTED, rejected)
         self.settled(refused)
 
     def _judge(self, result: ExportResult) -> None:
@@ -217,7 +218,7 @@ class Lane:
         else:
             self._failures += 1
         if self._last_error:
-            self.target.failed(self.signal, self._last_error)
+            self.target.failed(self.signal, self._last_error, for_good=result.ok or not result.retryable)
         else:
             self.target.works(self.signal)
 

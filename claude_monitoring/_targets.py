@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from claude_monitoring._sealed import log
@@ -27,16 +28,23 @@ class Target:
         self._told: set[str] = set()
         self._since = 0.0
 
-    def failed(self, signal: Signal, error: str) -> None:
-        """An attempt to deliver ``signal`` failed."""
-        cause = error.replace(f"/v1/{signal}", "").replace(signal, "")
+    def failed(self, signal: Signal, error: str, *, for_good: bool = False) -> None:
+        """An attempt to deliver ``signal`` failed; what was refused ``for_good`` is not kept."""
+        # In brackets is what a library said, which differs from one attempt to the next.
+        cause = re.sub(r" \([^()]*\)", "", error.replace(f"/v1/{signal}", "").replace(signal, ""))
         is_new = signal not in self._causes and cause not in self._told
         if not self._causes:
             self._since = time.monotonic()
         self._causes[signal] = cause
         if is_new:
             self._told.add(cause)
-            log.warning("claude_monitoring: %s not delivered by %s: %s%s", signal, self.name, error, self._meanwhile)
+            log.warning(
+                "claude_monitoring: %s not delivered by %s: %s%s",
+                signal,
+                self.name,
+                error,
+                "" if for_good else self._meanwhile,
+            )
 
     def given_up(self, signal: Signal) -> None:
         """The end came while ``signal`` waited; told if nothing else was."""

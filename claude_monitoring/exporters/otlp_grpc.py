@@ -30,7 +30,7 @@ _RETRYABLE = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RAN
 # from a connection that broke after sending.
 _UNCERTAIN = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE", "DATA_LOSS"})
 _OF_A_BROKEN_CALL = frozenset({"UNKNOWN", "INTERNAL"})
-_BROKEN = ("stream removed", "rst_stream", "deserializ", "socket closed", "connection reset")
+_BROKEN = ("stream removed", "rst_stream", "socket closed", "connection reset")
 _MIB = 2**20
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -46,6 +46,10 @@ _HTTP_SIGNS = (
     "missing selected alpn", "cannot check peer",
 )  # fmt: skip
 _NO_HOST = ("dns resolution", "name resolution", "not known", "errors resolving", "domain name not found")
+_OTHER_HOST = "use its name in OTEL_EXPORTER_OTLP_ENDPOINT"
+_CLIENT_CERTIFICATE = (
+    "if it asks for a client certificate, set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+)
 _CLOSED = ("socket closed", "reset", "handshake", "broken pipe", "stream removed", "connection closed")
 
 
@@ -93,7 +97,8 @@ class OtlpGrpcExporter(OtlpExporter):
             self._call = self._channel.unary_unary(
                 _METHODS[self._signal],
                 request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=encoding.RESPONSES[self._signal].FromString,
+                # Read by us: what grpcio can't read it writes to the host's log, with a traceback.
+                response_deserializer=None,
             )
         return self._call
 
@@ -132,7 +137,10 @@ class OtlpGrpcExporter(OtlpExporter):
             self.close()  # another thread closed the channel, as at exit
             error = f"the connection to {self._host_port} was closed while sending"
             return ExportResult(ok=False, retryable=True, uncertain=True, error=error)
-        return self._acknowledged(response)
+        try:
+            return self._acknowledged(encoding.RESPONSES[self._signal].FromString(response))
+        except DecodeError:
+            return ExportResult(ok=False, error=f"{self._host_port} answered OK and something that is not OTLP")
 
     def _failed(self, exc: Any) -> ExportResult:
         code: str = exc.code().name
@@ -182,7 +190,10 @@ class OtlpGrpcExporter(OtlpExporter):
             (("refused",), f"nothing listens on {where}; start the collector or set OTEL_EXPORTER_OTLP_ENDPOINT"),
             (_NO_HOST, f"unknown host in {self._where}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
             (("wrong_version_number",), f"{where} answers without TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"),
-            (("certificate_verify_failed", "verification", "peer name"), untrusted),
+            (("has expired",), f"the certificate of {where} has expired; renew it there"),
+            (("hostname verification", "peer name"), f"the certificate of {where} is for another host; {_OTHER_HOST}"),
+            (("unwrap failed",), f"TLS with {where} failed; {_CLIENT_CERTIFICATE}"),
+            (("certificate_verify_failed", "verification"), untrusted),
             (("timed out", "timeout"), f"no connection to {where} in time; is it reachable?"),
             (_CLOSED, f"{where} closed the connection; {tls}; if it is an HTTP port, {_HTTP_PORT}"),
         ):

@@ -47,6 +47,7 @@ _BEFORE_SENDING = (
     urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError, socket.gaierror, FileNotFoundError, PermissionError,
 )  # fmt: skip
+_EXPIRED, _OF_ANOTHER_HOST = 10, frozenset({62, 64})  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, ..._HOSTNAME_, ..._IP_
 _TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
 
 
@@ -104,6 +105,9 @@ class OtlpHttpExporter(OtlpExporter):
         status = int(response.status)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if 200 <= status < 300:  # noqa: PLR2004 - HTTP's own numbers
+            if not answer and not _is_whole(response):
+                error = f"{self._host_port} broke off in the middle of its answer; the data are sent again"
+                return ExportResult(ok=False, retryable=True, uncertain=True, error=error)
             message = self._response(kind, answer)
             return self._acknowledged(message) if message is not None else self._not_otlp(kind)
         after = _retry_after(response.headers.get("retry-after")) if status in _RETRYABLE else None
@@ -137,8 +141,7 @@ class OtlpHttpExporter(OtlpExporter):
 
     def _not_otlp(self, kind: str) -> ExportResult:
         if kind in {_JSON, _PROTOBUF}:
-            error = f"{self._where} answered with success and something that is not OTLP; the data are sent again"
-            return ExportResult(ok=False, retryable=True, uncertain=True, error=error)
+            return ExportResult(ok=False, error=f"{self._where} answered with success and something that is not OTLP")
         error = (
             f"{self._where} answered with a page, not OTLP ({self._clean(kind) or 'no content type'}); is that a login "
             "page or another service? Set OTEL_EXPORTER_OTLP_ENDPOINT to the collector"
@@ -184,6 +187,7 @@ class OtlpHttpExporter(OtlpExporter):
             (http.client.IncompleteRead, f"{where} broke off in the middle of its answer; the data are sent again"),
             (_CLOSED, closed),
             (http.client.BadStatusLine, self._explain_bad_line),
+            (http.client.UnknownProtocol, f"{where} does not speak HTTP/1.1; {_OTHER_PROTOCOL}"),
             (_TIMEOUTS, late),
         ):
             for cause in causes:
@@ -198,11 +202,18 @@ class OtlpHttpExporter(OtlpExporter):
 
     def _explain_tls(self, cause: Any) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
+            if cause.verify_code == _EXPIRED:
+                return f"the certificate of {self._host_port} has expired; renew it there"
+            if cause.verify_code in _OF_ANOTHER_HOST:
+                return (
+                    f"the certificate of {self._host_port} is for another host; use its name in "
+                    "OTEL_EXPORTER_OTLP_ENDPOINT"
+                )
             return (
                 f"the certificate of {self._host_port} is not trusted ({cause.verify_message}); "
                 "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of its authority"
             )
-        reason = (cause.reason or str(cause)).replace("_", " ").lower()
+        reason = (cause.reason or str(cause).partition(" (_ssl.c")[0]).replace("_", " ").lower()
         if "wrong version number" in reason or "record layer" in reason:
             return f"{self._host_port} answers without TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"
         return (
@@ -260,6 +271,12 @@ def _read(response: Any, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise TimeoutError
     return bytes(answer[:_MAX_ANSWER_BYTES])
+
+
+def _is_whole(response: Any) -> bool:
+    """Whether an empty body is one that was sent: without a length, all after the first line may be missing."""
+    known = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+    return bool(known) or response.status == http.HTTPStatus.NO_CONTENT
 
 
 def _words(kind: str, answer: bytes) -> str:
