@@ -14,10 +14,10 @@ from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._context import current_frame
 from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._instruments import registry_of
-from claude_monitoring._labels import Pairs, monitor_labels
+from claude_monitoring._labels import MAX_CONTENT_CHARS, Pairs, as_text, monitor_labels, plain
 from claude_monitoring._once import once
 from claude_monitoring._pipeline import Pipeline
-from claude_monitoring._recorder import write
+from claude_monitoring._recorder import as_dict, write
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
@@ -54,11 +54,13 @@ class MonitorCore(TaskRecorder):
     _closed: bool
 
     def _name(self, agent_id: str, project_name: str | None, sprint: str | None) -> None:
-        if not isinstance(agent_id, str) or not agent_id.strip():
-            self._refuse("agent_id", ValueError(f"agent_id is the agent's name, got {agent_id!r}; 'unknown' is used"))
+        shown = as_text(agent_id)
+        if not isinstance(agent_id, str) or not shown.strip():
+            self._refuse("agent_id", ValueError(f"agent_id is the agent's name, got {shown!r}; 'unknown' is used"))
             agent_id = "unknown"
+        agent_id = str.__str__(agent_id)
         self._look_at("agent_id", agent_id, always=True)
-        project = project_name or dict(self._settings.resource_attributes).get("project.name")
+        project = as_text(project_name) or dict(self._settings.resource_attributes).get("project.name")
         self.agent_id = agent_id
         self.project_name = project
         self.sprint = sprint
@@ -229,6 +231,18 @@ class MonitorCore(TaskRecorder):
                 self._on_spans.clear()
             self._on_spans[session_id, task_type] = found
         return found
+
+    def _content(self, what: str, attributes: object) -> dict[str, AttributeValue]:
+        """A caller's attributes of a span or an event as plain values; what is no mapping is refused."""
+        if attributes is None:
+            return {}
+        try:
+            given = as_dict(attributes, "attributes")
+        except TypeError as exc:
+            self._refuse(what, exc)
+            return {}
+        found = ((as_text(key), plain(raw, MAX_CONTENT_CHARS)) for key, raw in given.items())
+        return {key: value for key, value in found if key and value is not None}
 
     def _session_started(self, session: Session) -> None:
         if not self._live():

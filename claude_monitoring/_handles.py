@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ class Handle:
         self._recorder = recorder
         self._kind = kind
         self._name = name
-        self._labels = dict(labels) if isinstance(labels, Mapping) else labels  # anything else is refused at use
+        self._labels = labels
+        with suppress(Exception):  # what is no mapping, or raises, is refused at use
+            self._labels = dict(labels) if isinstance(labels, Mapping) else labels
         self._series: Any = _UNBOUND
         recorder._handles.add(self)
 
@@ -48,7 +51,7 @@ class CounterHandle(Handle):
     def add(self, amount: float = 1) -> None:
         """Add ``amount``; errors as for ``AgentMonitor.increment``."""
         series: SumSeries = self._series
-        if amount.__class__ in NUMBERS and 0 <= amount <= MAX_AMOUNT:
+        if type(amount) in NUMBERS and 0 <= amount <= MAX_AMOUNT:
             if series.owner == get_ident():
                 series.value += amount
                 if not series.owner:
@@ -68,7 +71,7 @@ class GaugeHandle(Handle):
     def set(self, value: float) -> None:
         """Set the gauge to ``value``; errors as for ``AgentMonitor.gauge``."""
         series: GaugeSeries = self._series
-        if series.owner and value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
+        if series.owner and type(value) in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
             series.value = value
             if not series.owner:
                 series.settle()
@@ -84,7 +87,7 @@ class HistogramHandle(Handle):
     def record(self, value: float) -> None:
         """Record ``value``; errors as for ``AgentMonitor.histogram``."""
         series: HistogramSeries = self._series
-        if series.owner and value.__class__ in NUMBERS and 0 <= value <= MAX_AMOUNT:
+        if series.owner and type(value) in NUMBERS and 0 <= value <= MAX_AMOUNT:
             series.record(value)
         else:
             self._slow(value)

@@ -20,10 +20,12 @@ from claude_monitoring.types import AttributeValue, PrivateLabels
 
 __all__ = [
     "MAX_CONTENT_CHARS",
+    "MAX_NAME_CHARS",
     "MAX_VALUE_CHARS",
     "REDACTED",
     "LabelRules",
     "Pairs",
+    "as_text",
     "identity",
     "monitor_labels",
     "plain",
@@ -33,6 +35,9 @@ __all__ = [
 MAX_VALUE_CHARS = 128
 MAX_CONTENT_CHARS = 61_440
 """Of one attribute of an event or a span, which may hold a prompt or an error's text (reference section 7)."""
+
+MAX_NAME_CHARS = 1_024
+"""Of the name of a span or an event."""
 
 REDACTED = "__redacted__"
 Pairs = tuple[tuple[str, AttributeValue], ...]
@@ -82,11 +87,20 @@ def plain(value: object, max_chars: int = MAX_VALUE_CHARS) -> AttributeValue | N
             return int(value)
         if isinstance(value, float):
             return float(value)
-        text = str.__str__(value) if isinstance(value, str) else str(value)
+        # str() may hand out a subclass, whose methods are the host's.
+        text = str.__str__(value if isinstance(value, str) else str(value))
     except Exception:  # noqa: BLE001 - the host's own methods, or an integer too long for Python to write out
         text = f"<{type(value).__name__}>"
     text = text[:max_chars]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_text(value: object, max_chars: int = MAX_VALUE_CHARS) -> str:
+    """``value`` as plain text of bounded length, whatever its own methods do; nothing for ``None``."""
+    if value.__class__ is str and len(value) <= max_chars and value.isascii():
+        return value
+    found = plain(value, max_chars)
+    return "" if found is None else str(found)
 
 
 def identity(pairs: Pairs) -> tuple[object, ...]:

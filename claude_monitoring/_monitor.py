@@ -14,13 +14,15 @@ from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVE
 from claude_monitoring._context import current_frame
 from claude_monitoring._core import MonitorCore, monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
+from claude_monitoring._event_loops import run_beside_the_loop
 from claude_monitoring._events import emit_to, iso_time, make_event
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
-from claude_monitoring._labels import MAX_CONTENT_CHARS, plain
+from claude_monitoring._labels import MAX_NAME_CHARS, as_text
 from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
+from claude_monitoring._recorder import as_dict
 from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._settings import Settings
@@ -233,7 +235,7 @@ class AgentMonitor(MonitorCore):
 
     def span(self, name: str, attributes: Mapping[str, object] | None = None) -> SpanScope:
         """A span of your own, as a context manager; spans opened inside are its children."""
-        return SpanScope(self, str(name), self._content("span", attributes))
+        return SpanScope(self, as_text(name, MAX_NAME_CHARS), self._content("span", attributes))
 
     def event(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
         """Record an event as an OpenTelemetry log record.
@@ -249,7 +251,7 @@ class AgentMonitor(MonitorCore):
                 return
             if not (self._pipeline.wants_events or self._logger_provider):
                 return
-            short = str(name).removeprefix("claude_code.").removeprefix("claude.")
+            short = as_text(name, MAX_NAME_CHARS).removeprefix("claude_code.").removeprefix("claude.")
             native = short in NATIVE_EVENTS
             now = time.time_ns()
             whole: dict[str, AttributeValue] = {
@@ -265,16 +267,6 @@ class AgentMonitor(MonitorCore):
                 emit_to(self._logger_provider, body, now, whole, scope)
             else:
                 self._pipeline.add_event(make_event(body, now, whole, scope))
-
-    def _content(self, what: str, attributes: object) -> dict[str, AttributeValue]:
-        """A caller's attributes of a span or an event as plain values; what is no mapping is refused."""
-        if attributes is None:
-            return {}
-        if not isinstance(attributes, Mapping):
-            self._refuse(what, TypeError(f"attributes are a mapping, got {type(attributes).__name__}"))
-            return {}
-        found = ((str(plain(key)), plain(raw, MAX_CONTENT_CHARS)) for key, raw in attributes.items())
-        return {key: value for key, value in found if value is not None}
 
     def counter(self, name: str, labels: Labels | None = None) -> CounterHandle:
         """A handle for ``increment(name, ..., labels)`` in hot loops: ``handle.add(1)``."""
@@ -348,8 +340,13 @@ class AgentMonitor(MonitorCore):
         begins a new series.
         """
         with Sealed():
-            if isinstance(labels, Mapping) and labels:
-                self._retire({str(plain(key)): value for key, value in labels.items()})
+            try:
+                given = {as_text(key): value for key, value in as_dict(labels, "labels").items()}
+            except TypeError as exc:
+                self._refuse("retire", exc)
+                return
+            if given:
+                self._retire(given)
 
     def cardinality_report(self) -> CardinalityReport:
         """Which labels of which metrics have how many values, and what was done about it; ``print`` it."""
@@ -380,10 +377,8 @@ class AgentMonitor(MonitorCore):
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        import asyncio
-
         self._frames_of_with.pop().__exit__(None, None, None)
-        await asyncio.get_running_loop().run_in_executor(None, self.close)
+        await run_beside_the_loop(self.close)
 
 
 _default: AgentMonitor | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping
-from numbers import Integral, Number
+from numbers import Complex, Integral, Number, Real
 from threading import get_ident
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from claude_monitoring._catalog import IDENTIFIERS
 from claude_monitoring._guard import OTHER, Known
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from claude_monitoring._catalog import MetricSpec
     from claude_monitoring._handles import Handle
 
-__all__ = ["Recorder", "number", "write"]
+__all__ = ["Recorder", "as_dict", "number", "write"]
 
 _MAX_CACHED = 8_000
 
@@ -33,26 +33,32 @@ def number(value: object) -> int | float:
     """``value`` as a plain finite ``int`` or ``float``.
 
     Raises:
-        TypeError: It is no number; ``bool`` and text count as none.
+        TypeError: It is no number; ``bool`` and text count as none, nor does what its own methods fail to give.
         ValueError: It is not finite, or more than a ``float`` can hold.
     """
-    amount: int | float
-    if value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:  # type: ignore[operator]
+    if type(value) in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:  # type: ignore[operator]
         return value  # type: ignore[return-value]
-    if isinstance(value, bool) or not isinstance(value, Number) or isinstance(value, complex):
+    is_complex = isinstance(value, Complex) and not isinstance(value, Real)  # a Decimal is neither
+    if isinstance(value, bool) or not isinstance(value, Number) or is_complex:
         raise TypeError(f"expected a number, got {str(plain(value))[:80]!r} ({type(value).__name__})")
     try:
-        if isinstance(value, Integral):
-            amount = int(value)
-            if abs(amount) > MAX_AMOUNT:
-                amount = float(amount)
-        else:
-            amount = float(value)  # type: ignore[arg-type]  # Decimal, fractions and numpy scalars have __float__
+        amount = _converted(value)
     except OverflowError as exc:
         raise ValueError("expected a number below 1.8e308") from exc
+    except ValueError:  # of a Decimal("sNaN")
+        raise
+    except Exception as exc:
+        raise TypeError(f"expected a number, got a {type(value).__name__} that raises {type(exc).__name__}") from exc
     if not math.isfinite(amount):
         raise ValueError(f"expected a finite number, got {amount}")
     return amount
+
+
+def _converted(value: Any) -> int | float:
+    if isinstance(value, Integral):
+        amount = int(value)
+        return amount if abs(amount) <= MAX_AMOUNT else float(amount)
+    return float(value)  # Decimal, fractions and numpy scalars have __float__
 
 
 class Recorder:
@@ -93,7 +99,7 @@ class Recorder:
         """
         try:
             series: SumSeries = self._counters[name][tuple(labels.items()) if labels else ()]
-            if amount.__class__ in NUMBERS and 0 <= amount <= MAX_AMOUNT:
+            if type(amount) in NUMBERS and 0 <= amount <= MAX_AMOUNT:
                 if series.owner == get_ident():
                     series.value += amount
                     if not series.owner:
@@ -110,7 +116,7 @@ class Recorder:
         """Set the gauge ``name`` to ``value``; arguments and errors as for ``increment``, negative values allowed."""
         try:
             series: GaugeSeries = self._gauges[name][tuple(labels.items()) if labels else ()]
-            if series.owner and value.__class__ in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
+            if series.owner and type(value) in NUMBERS and -MAX_AMOUNT <= value <= MAX_AMOUNT:
                 series.value = value
                 if not series.owner:
                     series.settle()
@@ -123,7 +129,7 @@ class Recorder:
         """Record ``value`` in the histogram ``name``; arguments and errors as for ``increment``."""
         try:
             series: HistogramSeries = self._histograms[name][tuple(labels.items()) if labels else ()]
-            if series.owner and value.__class__ in NUMBERS and 0 <= value <= MAX_AMOUNT:
+            if series.owner and type(value) in NUMBERS and 0 <= value <= MAX_AMOUNT:
                 series.record(value)
                 return
         except Exception:  # noqa: BLE001, S110
@@ -140,6 +146,8 @@ class Recorder:
             if not self._live():
                 return None
             amount = number(value)
+            if name.__class__ is not str:
+                name = _name_text(name)
             known = self._resolved.get((kind, name)) if name.__class__ is str else None
             instrument = known or self._resolve(kind, name)
             if amount < 0 and instrument.spec.kind in {"counter", "histogram"}:
@@ -163,8 +171,8 @@ class Recorder:
         return instrument
 
     def _find(self, instrument: Instrument, name: str, labels: Labels | None) -> Series:
-        if labels is not None and not isinstance(labels, Mapping):
-            raise TypeError(f"labels are a mapping of keys to values, got {type(labels).__name__}")
+        if labels is not None and labels.__class__ is not dict:
+            labels = as_dict(labels, "labels")
         own = instrument.labels(labels, strict=self._strict)
         series = self._series_of(instrument, own)
         # A native series depends on the session, so its name is not enough; one that takes in anything is no answer.
@@ -207,12 +215,15 @@ class Recorder:
             if isinstance(series, GaugeSeries)
             else self._histograms
         ).setdefault(name, Known())
-        if folded:
-            places = {index: instrument.guard.labels[key] for index, key in folded}
-            self._cached += table.fold(tuple(labels.items()), places, series)
-        else:
-            table[_key(labels, series.own) if labels else ()] = series
-            self._cached += 1
+        try:
+            if folded:
+                places = {index: instrument.guard.labels[key] for index, key in folded}
+                self._cached += table.fold(tuple(labels.items()), places, series)
+            else:
+                table[_key(labels, series.own) if labels else ()] = series
+                self._cached += 1
+        except Exception:  # noqa: BLE001, S110 - a key's own __eq__ raises: such labels go the long way each time
+            pass
 
     def _forget(self) -> None:
         """Send every name back to the long way."""
@@ -234,12 +245,33 @@ class Recorder:
             else DropReason.INVALID_VALUE
         )
         self._health.drop(reason)
-        shown = str(name)[:80] if isinstance(name, str) else type(name).__name__
+        shown = str(plain(name))[:80] if isinstance(name, str) else type(name).__name__
         warn_once((reason, shown), f"claude_monitoring: {shown}: not recorded: {exc}")
 
     def _internal(self, exc: Exception) -> None:
         self._health.drop(DropReason.INTERNAL_ERROR)
         report_internal_error(exc)
+
+
+def _name_text(name: object) -> str:
+    """A name that is not exactly text: an enum's member may be, and whatever its methods do, it can be looked up."""
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a metric name is text, got {str(plain(name))[:80]!r} ({type(name).__name__})")
+    return str.__str__(name)
+
+
+def as_dict(given: object, what: str) -> dict[str, object]:
+    """Labels or attributes, read once.
+
+    Raises:
+        TypeError: They are no mapping, or the host's own mapping raises.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} are a mapping of keys to values, got {type(given).__name__}")
+    try:
+        return dict(given.items())
+    except Exception as exc:
+        raise TypeError(f"{what} can't be read: {type(given).__name__} raises {type(exc).__name__}") from exc
 
 
 def _folded(instrument: Instrument, labels: Labels, series: Series) -> list[tuple[int, str]]:

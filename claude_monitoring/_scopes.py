@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from claude_monitoring._context import current_frame, enter, leave, leave_block
+from claude_monitoring._labels import MAX_CONTENT_CHARS, as_text, plain
 from claude_monitoring._sealed import Sealed, report_internal_error
 from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._task import Task
 
-__all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "status_of"]
+__all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "set_attribute", "status_of"]
 
 
 def status_of(exc: BaseException | None) -> str:
@@ -42,6 +43,30 @@ def _new_id() -> str:
     from uuid import uuid4  # slow to import
 
     return str(uuid4())
+
+
+def set_attribute(span: Span | None, key: object, value: object) -> None:
+    """Add an attribute, made plain, to a span; OpenTelemetry would print a traceback for many a value."""
+    if span is not None:
+        with Sealed():
+            fit = plain(value, MAX_CONTENT_CHARS)
+            name = as_text(key)
+            if fit is not None and name:
+                span.set_attribute(name, fit)
+
+
+def _record_exception(span: Span, exc: BaseException) -> None:
+    """The event that ``span.record_exception`` makes, with texts of bounded length, whatever ``str(exc)`` does."""
+    kind = type(exc)
+    try:
+        from traceback import format_exception
+
+        trace = "".join(format_exception(kind, exc, exc.__traceback__))
+    except Exception:  # noqa: BLE001 - the exception's own methods
+        trace = ""
+    name = kind.__qualname__ if kind.__module__ in {"builtins", None} else f"{kind.__module__}.{kind.__qualname__}"
+    texts = {"type": name, "message": exc, "stacktrace": trace, "escaped": "True"}
+    span.add_event("exception", {f"exception.{key}": as_text(text, MAX_CONTENT_CHARS) for key, text in texts.items()})
 
 
 class Scope:
@@ -139,7 +164,7 @@ class Scope:
             from opentelemetry.trace import Status, StatusCode
 
             if exc is not None:
-                span.record_exception(exc, escaped=True)
+                _record_exception(span, exc)
             why = f": {type(exc).__name__}" if exc is not None else ""
             span.set_status(Status(StatusCode.ERROR, status + why))
         span.end()
@@ -227,9 +252,7 @@ class SpanScope(_Inner):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Add an attribute to the span; without one, nothing happens."""
-        if self.span is not None:
-            with Sealed():
-                self.span.set_attribute(key, value)
+        set_attribute(self.span, key, value)
 
 
 class Session(_Inner):
@@ -240,7 +263,7 @@ class Session(_Inner):
     def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
         super().__init__(monitor)
         self.outer = self._session
-        self.session_id = session_id or _new_id()
+        self.session_id = as_text(session_id) or _new_id()
         self.is_open = False
         self._started = 0.0
 

@@ -14,6 +14,7 @@ import math
 import threading
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,14 @@ def renew_lock() -> None:
     """In a forked child: another thread of the parent may have held it."""
     global _others_lock  # noqa: PLW0603
     _others_lock = threading.Lock()
+
+
+def _add_up(parts: Sequence[float]) -> float:
+    """The sum, correctly rounded; infinite where it passes what a float can hold, for which ``math.fsum`` raises."""
+    try:
+        return math.fsum(parts)
+    except (OverflowError, ValueError):  # ValueError: of both infinities
+        return sum(parts)
 
 
 class Cell:
@@ -58,7 +67,8 @@ class Cell:
         """What was recorded after ``before`` was read; its minimum and maximum are known if they are new ones."""
         delta = Cell(len(self.buckets))
         delta.buckets = [a - b for a, b in zip(self.buckets, before.buckets, strict=True)]
-        delta.sum = self.sum - before.sum
+        # Past the largest float there is no difference any more.
+        delta.sum = self.sum - before.sum if math.isfinite(before.sum) else before.sum
         if self.min < before.min:
             delta.min = self.min
         if self.max > before.max:
@@ -145,7 +155,7 @@ class SumSeries(Series):
         if others is None:
             return self.value
         parts = [self.value, *(cell[0] for cell in list(others.values()))]
-        return sum(parts) if all(part.__class__ is int for part in parts) else math.fsum(parts)
+        return sum(parts) if all(part.__class__ is int for part in parts) else _add_up(parts)
 
     def move_late(self, to: Series) -> None:
         """As said above."""
@@ -222,7 +232,7 @@ class HistogramSeries(Series):
         merged = Cell(len(self.bounds) + 1)
         cells = [self.cell, *(list(self.others.values()) if self.others else ())]
         merged.buckets = [sum(column) for column in zip(*(list(cell.buckets) for cell in cells), strict=True)]
-        merged.sum = math.fsum(cell.sum for cell in cells)
+        merged.sum = _add_up([cell.sum for cell in cells])
         merged.min = min(cell.min for cell in cells)
         merged.max = max(cell.max for cell in cells)
         return merged

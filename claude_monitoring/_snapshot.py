@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._sealed import report_internal_error
 from claude_monitoring._series import Cell, HistogramSeries, Reading, Series, SumSeries
-from claude_monitoring._store import Store
+from claude_monitoring._store import Instrument, Store
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, Temporality
 
@@ -81,10 +82,18 @@ def take(store: Store) -> Snapshot:
     rows = []
     values: dict[Series, Reading] = {}
     for instrument in store.instruments():
-        read = tuple((series, _read(series)) for series in instrument.all_series())
+        read = tuple(_readings(instrument))
         values.update(read)
         rows.append((instrument.spec, read))
     return Snapshot(now, tuple(rows), values)
+
+
+def _readings(instrument: Instrument) -> Iterator[tuple[Series, Reading]]:
+    for series in instrument.all_series():
+        try:
+            yield series, _read(series)
+        except Exception as exc:  # noqa: BLE001 - one that can't be read does not keep the others back
+            report_internal_error(exc)
 
 
 def _read(series: Series) -> Reading:

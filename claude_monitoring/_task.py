@@ -9,10 +9,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from claude_monitoring._context import current_frame
-from claude_monitoring._labels import plain
+from claude_monitoring._labels import MAX_NAME_CHARS, as_text
 from claude_monitoring._recorder import number
-from claude_monitoring._scopes import Scope, Session, status_of
-from claude_monitoring._sealed import Sealed
+from claude_monitoring._scopes import Scope, Session, set_attribute, status_of
 from claude_monitoring._wrapping import wrap
 from claude_monitoring.types import AttributeValue
 
@@ -83,10 +82,11 @@ class TaskSpec:
 
     def __init__(self, monitor: MonitorCore, name: str | None, task_type: str, complexity: float) -> None:
         self.monitor = monitor
-        self.name = str(name) if name else None
-        self.task_type = task_type if task_type.__class__ is str and task_type else str(plain(task_type or "general"))
+        self.name = as_text(name, MAX_NAME_CHARS) or None
+        self.task_type = task_type if task_type.__class__ is str and task_type else as_text(task_type) or "general"
         monitor._look_at("task_type", self.task_type)
-        self.complexity = complexity if complexity == 0 else _amount(monitor, "complexity", complexity) or 0
+        is_none = complexity.__class__ is int and complexity == 0
+        self.complexity = 0 if is_none else _amount(monitor, "complexity", complexity) or 0
         self.delivers = bool(self.complexity) or self.task_type == "feature"
 
 
@@ -166,18 +166,17 @@ class Task(Scope):
         Raises:
             ValueError: With ``strict=True``, for any other text.
         """
-        if status in ("ok", "error", "cancelled"):  # a set would want a hash
-            self._outcome = status
+        outcome = as_text(status)
+        if outcome in {"ok", "error", "cancelled"}:
+            self._outcome = outcome
         else:
             self._spec.monitor._refuse(
-                "claude.tasks", ValueError(f"an outcome is 'ok', 'error' or 'cancelled', got {status!r}")
+                "claude.tasks", ValueError(f"an outcome is 'ok', 'error' or 'cancelled', got {outcome!r}")
             )
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Add an attribute to the task's span; metrics stay as they are."""
-        if self.span is not None:
-            with Sealed():
-                self.span.set_attribute(key, value)
+        set_attribute(self.span, key, value)
 
     def _look_around(self) -> None:
         """Find the parent; at the start, since a generator may be consumed elsewhere than it was made."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from claude_monitoring._context import tasks_here
-from claude_monitoring._labels import plain
+from claude_monitoring._labels import as_text
 from claude_monitoring._languages import file_type_of, language_of
 from claude_monitoring._pricing import PriceTable, PriceTableError, Tokens, cost_usd
 from claude_monitoring._recorder import Recorder, number, write
@@ -17,6 +17,14 @@ from claude_monitoring.errors import CardinalityError
 __all__ = ["UsageRecorder"]
 
 _UNKNOWN = "unknown"
+
+
+def _path(given: object) -> str:
+    """A path as text, nothing for none; whatever the host's own path raises, there is one."""
+    try:
+        return os.fsdecode(given)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - no path, or the host's own __fspath__
+        return as_text(given)
 
 
 class UsageRecorder(Recorder):
@@ -86,11 +94,11 @@ class UsageRecorder(Recorder):
         if amounts is None:
             return
         tokens = Tokens(*list(amounts.values())[:4])
-        model = model if model.__class__ is str and model else str(plain(model or _UNKNOWN))
+        model = as_text(model) or _UNKNOWN
         usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
 
         def work() -> None:
-            source = query_source or self._query_source
+            source = as_text(query_source) or self._query_source
             self._tokens(model, tokens, source)
             if usd is not None:
                 self._cost(usd, model, source)
@@ -142,7 +150,11 @@ class UsageRecorder(Recorder):
         """Record ``usd`` US dollars spent, where ``record_usage`` does not already do it."""
         amounts = self._checked("record_cost", usd=usd)
         if amounts is not None:
-            self._guarded(lambda: self._cost(amounts["usd"], model or _UNKNOWN, query_source or self._query_source))
+            self._guarded(
+                lambda: self._cost(
+                    amounts["usd"], as_text(model) or _UNKNOWN, as_text(query_source) or self._query_source
+                )
+            )
 
     def _guarded(self, work: Any) -> None:
         try:
@@ -176,11 +188,12 @@ class UsageRecorder(Recorder):
             return
 
         def work() -> None:
-            kind = file_type or (file_type_of(file_path) if file_path else _UNKNOWN)
+            path = _path(file_path)
+            kind = as_text(file_type) or (file_type_of(path) if path else _UNKNOWN)
             for sign, metric in (("added", "claude.lines_added"), ("removed", "claude.lines_deleted")):
-                self._add("claude_code.lines_of_code.count", amounts[sign], type=sign, model=model or _UNKNOWN)
+                self._add("claude_code.lines_of_code.count", amounts[sign], type=sign, model=as_text(model) or _UNKNOWN)
                 self._add(metric, amounts[sign], file_type=kind)
-            if file_path:
+            if path:
                 self._add("claude.files_modified", 1)
 
         self._guarded(work)
@@ -217,17 +230,19 @@ class UsageRecorder(Recorder):
             language: The file's language, such as ``Python``; from ``file_path`` if left out.
             file_path: The file; it never leaves the process.
         """
-        if decision not in ("accept", "reject"):  # a set would want a hash
-            self._refuse("record_edit_decision", ValueError(f"a decision is 'accept' or 'reject', got {decision!r}"))
+        made = as_text(decision)
+        if made not in {"accept", "reject"}:
+            self._refuse("record_edit_decision", ValueError(f"a decision is 'accept' or 'reject', got {made!r}"))
             return
+        path = _path(file_path)
         self._count(
             "claude_code.code_edit_tool.decision",
             "record_edit_decision",
             1,
-            decision=decision,
+            decision=made,
             source=source,
             tool_name=tool_name,
-            language=language or (language_of(file_path) if file_path else _UNKNOWN),
+            language=as_text(language) or (language_of(path) if path else _UNKNOWN),
         )
 
     def record_active_time(self, seconds: float, *, type: Literal["cli", "user"] = "cli") -> None:  # noqa: A002
@@ -254,9 +269,9 @@ class UsageRecorder(Recorder):
 
     def _count_error(self, error: BaseException | str | None) -> None:
         if isinstance(error, BaseException):
-            if getattr(error, "_claude_monitoring_counted", False):
-                return
-            with suppress(AttributeError):  # a read-only exception may count once for each task around it
+            with suppress(Exception):  # a read-only exception may count once for each task around it
+                if getattr(error, "_claude_monitoring_counted", False):
+                    return
                 error._claude_monitoring_counted = True  # type: ignore[attr-defined]
-        kind = type(error).__name__ if isinstance(error, BaseException) else error or _UNKNOWN
+        kind = type(error).__name__ if isinstance(error, BaseException) else as_text(error) or _UNKNOWN
         self._add("claude.errors", 1, error_type=kind)

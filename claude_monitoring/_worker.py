@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from claude_monitoring._lanes import BufferLane, Lane
 from claude_monitoring._once import once
-from claude_monitoring._sealed import Sealed
+from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._snapshot import preload
 
 if TYPE_CHECKING:
@@ -51,7 +51,15 @@ class Worker:
         with self._wake:
             if self._thread is not None or self._stopping:
                 return
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            except RuntimeError:  # Python's answer in an isolated sub-interpreter
+                warn_once(
+                    ("no thread",),
+                    "claude_monitoring: this sub-interpreter allows no background thread: telemetry is sent by flush, "
+                    "close and at its end only; call monitor.flush() now and then",
+                )
+                return
             try:
                 thread.start()
             except RuntimeError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ class OtlpGrpcExporter(OtlpExporter):
             return ExportResult(ok=False, retryable=True, error=error)
         gzip = self._settings.compression == "gzip"
         try:
-            response = call(
+            response = _beside_gevent(
+                call,
                 request,
                 timeout=None if math.isinf(timeout_s) else timeout_s,
                 metadata=self._metadata,
@@ -207,6 +209,28 @@ def _never_connected(details: str) -> bool:
     lower = details.lower()
     signs = ("failed to connect", "connection refused", *_NO_HOST)
     return any(sign in lower for sign in signs) or _speaks_http(details)
+
+
+def _beside_gevent(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call ``call``; where gevent has patched threads, in a thread of the system's, for which our greenlet waits.
+
+    gRPC waits in C, so in a greenlet it would stop all others until the far side answers. Where the host has called
+    ``grpc.experimental.gevent.init_gevent()``, which is for the host alone to decide, it waits as gevent likes.
+    """
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is None or "grpc.experimental.gevent" in sys.modules or not monkey.is_module_patched("threading"):
+        return call(*args, **options)
+
+    def work() -> tuple[Any, Exception | None]:
+        try:
+            return call(*args, **options), None
+        except Exception as exc:  # noqa: BLE001 - raised below; gevent would print its traceback here
+            return None, exc
+
+    response, failure = sys.modules["gevent"].get_hub().threadpool.apply(work)
+    if failure is not None:
+        raise failure
+    return response
 
 
 def _speaks_http(details: str) -> bool:
