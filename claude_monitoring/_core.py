@@ -15,14 +15,14 @@ from claude_monitoring._context import current_frame
 from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._labels import MAX_CONTENT_CHARS, Pairs, as_text, monitor_labels, plain
-from claude_monitoring._once import once
+from claude_monitoring._once import import_what_registers_fork_hooks, once
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._recorder import as_dict, write
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
 from claude_monitoring._tasks import TaskMeters, TaskRecorder
-from claude_monitoring._tracing import Tracing, tracing_for
+from claude_monitoring._tracing import Tracing, forget_providers, tracing_for
 from claude_monitoring._version import __version__
 from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
@@ -127,6 +127,7 @@ class MonitorCore(TaskRecorder):
         if not self._on:
             return self._recording()
         if not self._ready:
+            import_what_registers_fork_hooks()
             with once:  # many threads may be the first; the session begins once
                 if not self._ready and not self._connecting and self._on:
                     self._connecting = True
@@ -364,6 +365,7 @@ def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Ite
 
 
 def _in_child() -> None:
+    forget_providers()
     for monitor in list(monitors):
         monitor._start_anew()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from claude_monitoring._health import DropReason
 from claude_monitoring._lanes import Lane
 from claude_monitoring._snapshot import Batch, Snapshot, make_batch, take_for_export
 from claude_monitoring._store import Store
@@ -12,12 +13,15 @@ from claude_monitoring.types import Temporality
 
 __all__ = ["MetricsLane"]
 
+_MOST_REFUSALS = 10
+
 
 class MetricsLane(Lane):
     """Metrics. Cumulative, each snapshot replaces the one before.
 
     With delta, changes are taken against what the far side acknowledged. A batch of which it is not known whether it
-    arrived is sent again as it was, and what came later waits until its outcome is known.
+    arrived is sent again as it was, and what came later waits until its outcome is known. If it is refused then, as a
+    repeat may be, that is tried a few times more; after that it is given up and counted, since neither is certain.
     """
 
     def __init__(self, store: Store, *args: Any) -> None:
@@ -29,6 +33,7 @@ class MetricsLane(Lane):
         self._waiting = 0
         self._is_flushed = True
         self._is_fresh = self._was_refused = self._may_have_it = self._is_last = False
+        self._refusals = 0
 
     @property
     def _temporality(self) -> Temporality:
@@ -67,13 +72,25 @@ class MetricsLane(Lane):
         batch, self._batch = self._batch, None
         if batch is None:
             return
-        self._waiting, self._may_have_it = 0, False
-        self._is_flushed, self._was_refused = self._is_fresh, bool(refused)
-        if sum(map(len, refused)) == len(batch.series) and refused:
-            return  # none of it arrived
+        self._is_flushed, self._was_refused = self._is_fresh or bool(refused), bool(refused)
+        if refused and sum(map(len, refused)) == len(batch.series):
+            self._refused_all(batch)
+            return
         has = batch.delivered(refused)
         self._far_side.delivered(has.values)
         self._base = has if self._temporality == "delta" else None
+        self._waiting, self._refusals, self._may_have_it = 0, 0, False
+
+    def _refused_all(self, batch: Batch) -> None:
+        """None of it arrived, so it joins the next interval; a delta that may have arrived earlier can't do that."""
+        self._refusals += 1
+        if self._may_have_it and self._temporality == "delta":
+            if self._refusals < _MOST_REFUSALS:
+                self._batch = batch
+                return
+            self.drop(DropReason.EXPORT_FAILED, len(batch.series))
+            self._base = batch.snapshot
+        self._waiting, self._refusals, self._may_have_it = 0, 0, False
 
     def kept(self, *, uncertain: bool) -> None:
         self._may_have_it = self._may_have_it or uncertain

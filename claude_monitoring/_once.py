@@ -1,18 +1,22 @@
-"""One lock around whatever is done once: the first use of a monitor, and the imports that come with it.
+"""What a fork waits for.
 
-A fork waits for its holder. Without that, a child forked while another thread imports a module would find it half
-made, and wait for ever for a thread that does not exist there.
+``once`` is around whatever is done once: the first use of a monitor, and the imports that come with it. A child forked
+while another thread imports a module would find it half made, and wait for ever for a thread that does not exist there.
+``calls`` are those of gRPC, whose C core is in no state to be copied while it works: children crashed in it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
 from types import TracebackType
 
-__all__ = ["once"]
+__all__ = ["calls", "import_what_registers_fork_hooks", "once"]
 
 _FORK_WAITS_S = 5.0  # an import takes a fraction of that; longer, and something else is wrong
+_FORK_WAITS_FOR_CALLS_S = 0.5  # a collector that is there answers in a fraction of that
 
 
 class _Once:
@@ -42,10 +46,62 @@ class _Once:
         self._lock = threading.RLock()
 
 
+class _Calls:
+    """Any number of threads may be in it at the same time, one call each."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._under_way: set[int] = set()
+
+    def __enter__(self) -> None:
+        with self._gate:
+            self._under_way.add(threading.get_ident())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._under_way.discard(threading.get_ident())
+
+    def before_fork(self) -> None:
+        """Let no new one begin, and wait a moment for those under way.
+
+        One that takes longer waits for a collector that says nothing, and the core with it. It is not cut off: a core
+        that closes a channel is copied in a worse state, and a child was seen to wait for it for ever.
+        """
+        self._gate.acquire()
+        deadline = time.monotonic() + _FORK_WAITS_FOR_CALLS_S
+        while self._under_way and time.monotonic() < deadline:
+            time.sleep(0.0005)
+
+    def after_in_parent(self) -> None:
+        """Go on."""
+        self._gate.release()
+
+    def after_in_child(self) -> None:
+        """Begin afresh."""
+        self._gate = threading.Lock()
+        self._under_way = set()
+
+
 once = _Once()
 """Used as ``with once:``; re-entrant."""
 
+calls = _Calls()
+"""Used as ``with calls:`` around one call of gRPC."""
+
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(
-        before=once.before_fork, after_in_parent=once.after_in_parent, after_in_child=once.after_in_child
-    )
+    for waited in (once, calls):
+        os.register_at_fork(
+            before=waited.before_fork, after_in_parent=waited.after_in_parent, after_in_child=waited.after_in_child
+        )
+
+
+def import_what_registers_fork_hooks() -> None:
+    """To be called before ``once`` is held.
+
+    OpenTelemetry's SDK imports ``concurrent.futures.thread``. Were that done while a fork waits for ``once``, the fork
+    would run the module's hook for afterwards without the one for before, and print a traceback. In a forked child
+    OpenTelemetry uses a thread pool, whose own hook has to have run.
+    """
+    with suppress(RuntimeError):  # the interpreter is going down, and nobody forks any more
+        import concurrent.futures.thread  # noqa: F401

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from claude_monitoring import _labels, _sealed, _series
 from claude_monitoring._pipeline import Pipeline
@@ -50,13 +50,23 @@ def _series_beside(key: object) -> int:
 
 
 def _flush_at_the_end_of_a_worker() -> None:
-    """A forked worker of ``multiprocessing`` ends without ``atexit``; it runs finalizers instead."""
+    """Forked workers end without ``atexit``: those of ``multiprocessing`` run finalizers instead, Celery's nothing.
+
+    Celery's prefork pool (billiard) ends each of its processes by ``os._exit``; its signal is all that comes before.
+    """
     global _finalizer  # noqa: PLW0603 - one a process, and forgotten in a forked child
     multiprocessing = sys.modules.get("multiprocessing")
     if _finalizer is None and multiprocessing is not None and multiprocessing.parent_process() is not None:
         from multiprocessing.util import Finalize
 
         _finalizer = Finalize(None, finish, exitpriority=100)
+    shutdown = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
+    if shutdown is not None:
+        shutdown.connect(_finish_celery_process, weak=False, dispatch_uid=__name__)
+
+
+def _finish_celery_process(**_: Any) -> None:
+    finish()
 
 
 def release(pipeline: Pipeline, timeout_s: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -36,10 +35,6 @@ class _Feeder(SpanProcessor):
 
 def make_provider(add_span: Callable[[ReadableSpan], None], resource: Mapping[str, AttributeValue]) -> TracerProvider:
     """A provider with our resource that gives each sampled, ended span to ``add_span``."""
-    # In a forked child OpenTelemetry's hook for providers starts a thread pool, whose own hook has to come first: else
-    # the child waits for ever for a lock that the fork itself took.
-    with suppress(RuntimeError):  # the interpreter is going down, and nobody forks any more
-        import concurrent.futures.thread  # noqa: F401
     provider = TracerProvider(resource=Resource(dict(resource)), shutdown_on_exit=False)
     provider.add_span_processor(_Feeder(add_span))
     return provider

@@ -13,7 +13,7 @@ from claude_monitoring._version import __version__
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
-__all__ = ["Tracing", "tracing_for"]
+__all__ = ["Tracing", "forget_providers", "tracing_for"]
 
 _providers: weakref.WeakKeyDictionary[Pipeline, TracerProvider] = weakref.WeakKeyDictionary()
 
@@ -59,3 +59,8 @@ def _own_provider(pipeline: Pipeline) -> TracerProvider:
 
         found = _providers.setdefault(pipeline, make_provider(pipeline.add_span, pipeline.resource))
     return found
+
+
+def forget_providers() -> None:
+    """In a forked child, before OpenTelemetry's own hook: it would start a thread for each of the parent's."""
+    _providers.clear()

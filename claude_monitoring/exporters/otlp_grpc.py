@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
+from claude_monitoring._once import calls
 from claude_monitoring._settings import OtlpSettings
 from claude_monitoring.exporters import encoding
 from claude_monitoring.exporters._otlp import OtlpExporter, TooLarge, user_agent
@@ -115,6 +116,10 @@ class OtlpGrpcExporter(OtlpExporter):
         return self._grpc.secure_channel(self._target, credentials, options)
 
     def _send(self, request: Message, timeout_s: float) -> ExportResult:
+        with calls:  # which a fork waits for
+            return self._ask(request, timeout_s)
+
+    def _ask(self, request: Message, timeout_s: float) -> ExportResult:
         grpc = self._grpc
         try:
             call = self._connect()

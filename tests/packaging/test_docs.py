@@ -52,3 +52,19 @@ def test_the_page_of_names_has_every_public_name() -> None:
     named = {name.rpartition(".")[2] for name in re.findall(r"auto(?:class|function):: (\S+)", page)}
     named.update(*(names for module, names in whole.items() if f"automodule:: claude_monitoring.{module}\n" in page))
     assert named == set(claude_monitoring.__all__) - {"__version__"}
+
+
+def test_each_promise_names_tests_that_are_there() -> None:
+    page = (REPO / "docs" / "explanation" / "delivery.md").read_text(encoding="utf-8")
+    promises = [
+        line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| Promise", "|---"))
+    ]
+    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page))
+    assert len(promises) >= 15
+    assert all("tests/" in line or "the same" in line for line in promises)
+    missing = [
+        (path, test)
+        for path, test in named
+        if not (REPO / path).is_file() or (test and f"def {test}(" not in (REPO / path).read_text(encoding="utf-8"))
+    ]
+    assert not missing

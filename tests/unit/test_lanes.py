@@ -262,6 +262,20 @@ def test_a_delta_of_unknown_outcome_comes_again_as_it_was_and_the_rest_after_it(
     assert (second[1], last[1]) == (first[2], second[2])
 
 
+def test_a_delta_that_may_have_arrived_and_is_refused_then_joins_no_other_and_holds_nothing_up_for_ever() -> None:
+    exporter = Scripted(LATE, *[REFUSED] * 10, OK)
+    lane, series = metrics_lane(exporter)
+    series.add(1)
+    for _ in range(11):
+        lane.attempt(1)
+    assert points(exporter) == [points(exporter)[0]] * 11
+    assert set(lane.health().dropped) == {"export_failed"}
+    series.add(2)
+    lane.attempt(1)
+    assert (points(exporter)[-1][0], points(exporter)[-1][1]) == (2, points(exporter)[0][2])
+    assert lane.health().waiting == 0
+
+
 def test_a_flush_sends_what_was_recorded_after_the_delta_of_unknown_outcome_too() -> None:
     exporter = Scripted(LATE, OK)
     lane, series = metrics_lane(exporter)
