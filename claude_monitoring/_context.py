@@ -54,22 +54,25 @@ def leave(token: Token[Frame | None]) -> bool:
     return True
 
 
-def leave_block(frame: Frame, token: Token[Frame | None]) -> bool:
+def leave_block(frame: Frame, token: Token[Frame | None]) -> list[Any] | None:
     """Undo ``enter(frame)`` at the end of a ``with``, which in a generator may come in the middle of something else.
 
     A forgotten generator is closed by the garbage collector at any moment; what is current then stays so.
 
     Returns:
-        Whether ``frame`` was current. What becomes current is the nearest one around it that was not left meanwhile.
+        ``None`` if ``frame`` was not current. Else the frames around it, from the inside, that were left meanwhile: what
+        becomes current is the nearest one that was not.
     """
     if _current.get() is not frame or not leave(token):
-        return False
+        return None
+    skipped: list[Any] = []
     here: Any = _current.get()
     if here is not None and here.was_left_out_of_turn:
         while here is not None and here.was_left_out_of_turn:
+            skipped.append(here)
             here = here.outer_frame
         _current.set(here)
-    return True
+    return skipped
 
 
 def current_task() -> Task | None:

@@ -135,6 +135,12 @@ class Scope:
         outer = self._left.old_value
         return None if outer is Token.MISSING else outer
 
+    def give_back(self) -> None:
+        """Let that be OpenTelemetry's current context which was so before it; it was left out of turn."""
+        if self.span is not None and (tracing := self.monitor._tracing) is not None:
+            before = self._otel_token.old_value
+            tracing.attach(tracing.nothing if before is Token.MISSING else before)
+
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         """End, once."""
         try:
@@ -179,10 +185,13 @@ class Scope:
     ) -> None:
         token, self._token = self._token, None
         if token is not None:
-            if leave_block(self, token):
-                self._detach()
-            else:
+            skipped = leave_block(self, token)
+            if skipped is None:
                 self._left = token
+            else:
+                self._detach()
+                for scope in skipped:
+                    scope.give_back()
         self.finish(exc)
 
     async def __aenter__(self) -> Self:

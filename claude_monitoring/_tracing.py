@@ -22,7 +22,7 @@ class Tracing:
     """A tracer, with what scopes need of OpenTelemetry's API, which is imported where there is a tracer alone."""
 
     def __init__(self, tracer: Tracer) -> None:
-        from opentelemetry.context import attach, detach, get_current
+        from opentelemetry.context import Context, attach, detach, get_current
         from opentelemetry.trace import set_span_in_context
 
         self.tracer = tracer
@@ -30,6 +30,7 @@ class Tracing:
         self.attach = attach
         self.detach = detach
         self.current = get_current
+        self.nothing = Context()
 
 
 def tracing_for(pipeline: Pipeline, given: TracerProvider | None, *, ask_host: bool = True) -> Tracing | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from opentelemetry.trace import get_current_span
 
 from claude_monitoring._context import current_task
 from claude_monitoring.testing import Captured, capture
@@ -15,6 +16,7 @@ from claude_monitoring.testing import Captured, capture
 def seen() -> Iterator[Captured]:
     with capture("backend") as captured:
         yield captured
+        assert not get_current_span().get_span_context().is_valid  # OpenTelemetry's context is as it was, too
 
 
 def here() -> str:
