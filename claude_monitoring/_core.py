@@ -80,6 +80,8 @@ class MonitorCore(TaskRecorder):
 
     def _start_anew(self) -> None:
         """The state that is made on first use, at the beginning and again in a forked child."""
+        if self._on:
+            import_what_registers_fork_hooks()
         self._ready = self._connecting = False
         self._health = HealthCounters()
         self._last_health = Health(enabled=False)
@@ -127,7 +129,6 @@ class MonitorCore(TaskRecorder):
         if not self._on:
             return self._recording()
         if not self._ready:
-            import_what_registers_fork_hooks()
             with once:  # many threads may be the first; the session begins once
                 if not self._ready and not self._connecting and self._on:
                     self._connecting = True

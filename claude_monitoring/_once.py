@@ -97,7 +97,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def import_what_registers_fork_hooks() -> None:
-    """To be called before ``once`` is held.
+    """To be called when a monitor is made, before threads use it.
 
     OpenTelemetry's SDK imports ``concurrent.futures.thread``. Were that done while a fork waits for ``once``, the fork
     would run the module's hook for afterwards without the one for before, and print a traceback. In a forked child

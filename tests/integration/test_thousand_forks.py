@@ -37,7 +37,7 @@ def fork_many(receiver: OtlpReceiver, folder: Path, children: int, moment: str, 
     env = unmeasured(environment(receiver.endpoint(protocol), protocol, **more))
     ended = subprocess.run(
         [sys.executable, "-W", "error", str(FORK_PROGRAM), str(children), moment],
-        env=env, cwd=folder, capture_output=True, text=True, timeout=180, check=False,
+        env=env, cwd=folder, capture_output=True, text=True, timeout=50 if children < 100 else 180, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     report = json.loads(ended.stdout)
