@@ -60,8 +60,8 @@ def leave_block(frame: Frame, token: Token[Frame | None]) -> list[Any] | None:
     A forgotten generator is closed by the garbage collector at any moment; what is current then stays so.
 
     Returns:
-        ``None`` if ``frame`` was not current. Else the frames around it, from the inside, that were left meanwhile: what
-        becomes current is the nearest one that was not.
+        ``None`` if ``frame`` was not current. Else the frames around it, from the inside, that were left meanwhile; the
+        nearest one that was not becomes current.
     """
     if _current.get() is not frame or not leave(token):
         return None

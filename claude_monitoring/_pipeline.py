@@ -263,15 +263,15 @@ class Pipeline:
 
     def finish_close(self, tickets: Sequence[tuple[Worker, int]], deadline: float) -> bool:
         """The second half of ``close``, after ``ask_flush``."""
-        delivered = {worker: worker.wait_flushed(ticket, deadline) for worker, ticket in tickets}
+        results = [worker.wait_flushed(ticket, deadline) for worker, ticket in tickets]
         for worker in self._workers:
             worker.stop(deadline)
             for lane in worker.lanes:
-                lane.give_up(in_time=delivered.get(worker, True))
+                lane.give_up(in_time=not worker.gave_up(lane))
         if self._prometheus is not None:
             self._prometheus.close()
         self.store.close()
-        return all(delivered.values())
+        return all(results)
 
     def leave_to_parent(self) -> None:
         """In a forked child: keep nothing of the parent's, touch none of its locks."""

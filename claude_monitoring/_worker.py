@@ -95,6 +95,10 @@ class Worker:
             done = self._wake.wait_for(lambda: self._answered >= ticket, max(0.0, deadline - time.monotonic()))
             return done and self._all_delivered
 
+    def gave_up(self, lane: Lane) -> bool:
+        """Whether the last flush did not come to its end with ``lane``."""
+        return self._answered < self._asked or not lane.flushed()
+
     def stop(self, deadline: float) -> None:
         """End the thread; what is still in flight at ``deadline`` is cut off by closing its exporter."""
         with self._wake:
