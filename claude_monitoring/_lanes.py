@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class Lane:
         self._last_error = ""
         self._dropped: Counter[str] = Counter()
         self._spooled = 0
+        self._putting_away = threading.RLock()
         self._backoff_s = 0.0
         self._asked_until = -math.inf
         self._lost_told = 0
@@ -227,10 +229,11 @@ class Lane:
         self._health.drop(reason, count, self._dropped)
 
     def put_away(self) -> None:
-        """Write to the spool what is not acknowledged."""
+        """Write to the spool what is not acknowledged; at the end this waits for a worker that does it."""
         if self.shelf is not None:
-            for batch in self.leftovers():
-                self._spooled += self.shelf.put(self, self._exporter, batch)
+            with self._putting_away:
+                for batch in self.leftovers():
+                    self._spooled += self.shelf.put(self, self._exporter, batch)
 
     def give_up(self, *, in_time: bool) -> None:
         """The end: keep or count what is left. After a last flush that ended ``in_time`` that is what came later."""

@@ -28,13 +28,13 @@ __all__ = ["SENT_BACK", "Cell", "GaugeSeries", "HistogramSeries", "Reading", "Se
 SENT_BACK = 0
 """Owner of a series whose writers have to look it up again; no thread has this ident."""
 
-_others_lock = threading.Lock()
+_others_lock = threading.RLock()  # a signal handler may come while it is held
 
 
 def renew_lock() -> None:
     """In a forked child: another thread of the parent may have held it."""
     global _others_lock  # noqa: PLW0603
-    _others_lock = threading.Lock()
+    _others_lock = threading.RLock()
 
 
 def _add_up(parts: Sequence[float]) -> float:

@@ -9,7 +9,12 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["environment", "run_file", "run_program"]
+__all__ = ["environment", "run_file", "run_program", "unmeasured"]
+
+
+def unmeasured(env: Mapping[str, str]) -> dict[str, str]:
+    """Without coverage, whose lock hangs a child that is forked while another thread holds it."""
+    return {key: value for key, value in env.items() if not key.startswith("COVERAGE_")}
 
 
 def environment(endpoint: str = "", protocol: str = "", **more: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from claude_monitoring.receiver import Log, Point, Span
 
 from .chaos_receiver import read_journal
 from .chaos_truth import faults_of, repeats
-from .program import environment
+from .program import environment, unmeasured
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -60,7 +60,7 @@ class FarSide:
         self.journals.append(journal)
         arguments = [str(HERE / "chaos_receiver.py"), str(journal), *map(str, self.ports)]
         # Not measured: what is killed writes no coverage, and starts slower.
-        env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+        env = unmeasured(os.environ)
         self._process = subprocess.Popen(
             [sys.executable, *arguments], env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

@@ -8,7 +8,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_program
+from .program import environment, run_program, unmeasured
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -133,9 +133,7 @@ def test_labels_that_explode_in_parent_and_children_stay_bounded_and_exact(
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
     }
     with receiver:
-        env = environment(receiver.http_endpoint, **preference)
-        # Not measured: a fork while another thread holds the lock of coverage hangs the child.
-        env = {key: value for key, value in env.items() if not key.startswith("COVERAGE_")}
+        env = unmeasured(environment(receiver.http_endpoint, **preference))
         ended = run_program(EXPLODING, env)
         assert ended.returncode == 0, ended.stderr
         assert receiver.total("claude.calls") == 6 * 300

@@ -19,7 +19,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment
+from .program import environment, unmeasured
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -120,8 +120,7 @@ def settings(receiver: OtlpReceiver, protocol: str, folder: Path, *, in_master: 
         receiver.endpoint(protocol), protocol, **NOT_ON_THE_BEAT, USED_IN_MASTER="1" if in_master else "",
         QUEUE=str(folder), HOME=str(folder),
     )  # fmt: skip
-    # Not measured: a fork while another thread holds the lock of coverage hangs the child.
-    return {key: value for key, value in env.items() if not key.startswith("COVERAGE_")}
+    return unmeasured(env)
 
 
 def assert_nothing_was_said(folder: Path) -> None:

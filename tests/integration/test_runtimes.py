@@ -13,7 +13,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_program
+from .program import environment, run_program, unmeasured
 
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 AGENTS, PARTS = 6, 3
@@ -141,11 +141,6 @@ def run_under(
         "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS": str(int(BOUND_S * 1000)) if hang_s else "20000",
     }
     return run_program("\n".join(parts), unmeasured(environment(endpoint, protocol, **more)))
-
-
-def unmeasured(env: dict[str, str]) -> dict[str, str]:
-    """Coverage measures threads here, neither greenlets nor other interpreters."""
-    return {key: value for key, value in env.items() if not key.startswith("COVERAGE_")}
 
 
 def assert_all_arrived_in_its_place(receiver: OtlpReceiver) -> None:

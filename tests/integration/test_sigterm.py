@@ -25,7 +25,8 @@ PROGRAM = """
         monitor.increment("steps", 3)
         monitor.event("step")
         print("ready", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # a signal that comes just before a sleep does not end it
+            time.sleep(0.1)
 """
 HANDLER = """
     def on_term(number, frame):
@@ -140,7 +141,8 @@ def test_a_forked_child_sends_its_own(receiver: OtlpReceiver) -> None:
         if not child:
             monitor.increment("steps", 10)
             os.write(writing, b"x")
-            time.sleep(60)
+            for _ in range(600):
+                time.sleep(0.1)
         os.read(reading, 1)
         os.kill(child, signal.SIGTERM)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -19,17 +19,12 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_file, run_program
+from .program import environment, run_file, run_program, unmeasured
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 FORK_PROGRAM = Path(__file__).with_name("fork_program.py")
 DELTA = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta", "OTEL_METRIC_EXPORT_INTERVAL": "300"}
-
-
-def unmeasured(env: dict[str, str]) -> dict[str, str]:
-    """A fork while another thread holds the lock of coverage hangs the child."""
-    return {key: value for key, value in env.items() if not key.startswith("COVERAGE_")}
 
 
 def fork_many(receiver: OtlpReceiver, folder: Path, children: int, moment: str, protocol: str, **more: str) -> None:
