@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from claude_monitoring import AgentMonitor
 from claude_monitoring.receiver import OtlpReceiver
 
 from .program import environment, run_program
@@ -21,7 +22,6 @@ with OtlpReceiver() as receiver:
     sys.stdin.read()
 """
 PROGRAM = """
-    import sys
     from claude_monitoring import AgentMonitor
     with AgentMonitor("worker") as monitor:
         for number in range({first}, {first} + 500):
@@ -70,3 +70,35 @@ def test_what_a_process_recorded_while_the_collector_was_dead_arrives_with_the_n
         assert sorted(numbers) == list(range(1000))
         assert len(receiver.spans) == 1000
     assert list((tmp_path / "spool").glob("*.jsonl")) == []
+
+
+SENDER = """
+import sys, time
+from pathlib import Path
+from claude_monitoring import AgentMonitor
+with AgentMonitor("sender") as monitor:
+    monitor.increment("alive")
+    deadline = time.monotonic() + 30
+    while list(Path(sys.argv[1]).glob("*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+"""
+
+
+def test_four_processes_that_share_a_spool_send_each_file_once(tmp_path: Path) -> None:
+    for number in range(40):
+        with AgentMonitor(
+            "worker", export_to_grafana=True, endpoint="http://127.0.0.1:1", spool=tmp_path, service_name="books"
+        ) as monitor:
+            monitor.event("step", {"number": number})
+    assert len(list(tmp_path.glob("*.jsonl"))) == 80  # events, and the totals of each
+    with OtlpReceiver() as receiver:
+        receiver.answer(delay_s=0.01)
+        env = environment(
+            receiver.http_endpoint, CLAUDE_MONITORING_SPOOL_DIR=str(tmp_path), OTEL_SERVICE_NAME="books"
+        )  # fmt: skip
+        senders = [subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path)], env=env) for _ in range(4)]
+        assert [sender.wait(50) for sender in senders] == [0] * 4
+        numbers = [log.attributes["number"] for log in receiver.logs if log.body == "claude.step"]
+        assert sorted(numbers) == list(range(40))
+        assert receiver.total("claude.alive") == 4
+    assert list(tmp_path.glob("*.jsonl")) == []
