@@ -14,6 +14,8 @@ from claude_monitoring.receiver import OtlpReceiver
 
 from .program import environment, run_program
 
+pytestmark = pytest.mark.slow
+
 COLLECTOR = """
 import sys
 from claude_monitoring.receiver import OtlpReceiver

@@ -21,7 +21,7 @@ from claude_monitoring.receiver import OtlpReceiver
 
 from .program import environment, unmeasured
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 REQUESTS, CLIENTS, WORKERS = 400, 8, 4
 JOBS = 40
@@ -172,7 +172,6 @@ def test_a_prefork_web_server_loses_no_request_at_its_graceful_stop(
         assert len({point.resource["service.instance.id"] for point in receiver.metrics}) == WORKERS + preload
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "in_master", "options"),
     [
