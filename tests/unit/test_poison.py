@@ -355,6 +355,7 @@ NUMPYS = {
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_scalars_of_numpy_are_numbers(receiver: OtlpReceiver, protocol: str) -> None:
     import numpy  # noqa: ICN001
+
     with make_monitor(receiver, protocol) as monitor:
         agent = monitor.agent_id
         for name, (kind, value, _) in NUMPYS.items():
@@ -378,6 +379,7 @@ def test_what_numpy_has_beside_real_numbers_is_refused(
     receiver: OtlpReceiver, kind: str, value: Any, internal_faults: list[BaseException]
 ) -> None:
     import numpy  # noqa: ICN001
+
     with make_monitor(receiver, "http/protobuf") as monitor:
         monitor.increment("jobs", 2)
         monitor.increment("jobs", getattr(numpy, kind)(value))
