@@ -29,6 +29,8 @@ from tests.contract.far_sides import (
     relaying,
 )
 
+pytestmark = pytest.mark.slow  # it mostly waits; otel-oldest runs it by name
+
 BOTH = "http/protobuf", "http/json"
 EACH_PROTOCOL = pytest.mark.parametrize("protocol", PROTOCOLS)
 ALL = (float(STEPS), ["claude.done"], ["work"])
