@@ -10,7 +10,10 @@ from enum import Enum
 
 from claude_monitoring.types import Signal
 
-__all__ = ["DropReason", "ExporterHealth", "Health", "HealthCounters"]
+__all__ = ["ITEMS", "DropReason", "ExporterHealth", "Health", "HealthCounters"]
+
+ITEMS: Mapping[Signal, str] = {"metrics": "data points", "logs": "events", "traces": "spans"}
+"""What is counted of each signal, in words."""
 
 
 class DropReason(str, Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from claude_monitoring._health import DropReason
@@ -45,13 +45,13 @@ class Shelf:
         from claude_monitoring.exporters import encoding
 
         kept = 0
-        parts = exporter.left_of(batch, self._resource) if exporter is not None else None
-        if parts is None:
+        if exporter is not None:
+            parts = exporter.left_of(batch, self._resource)
+        else:
             parts = encoding.parts(lane.signal, batch, self._resource, _MAX_PROTOBUF_BYTES)
-        for part in _small(lane.signal, parts):
-            items = len(part.places)
+        for line, items in _lines(lane.signal, parts):
             try:
-                lost = self.spool.keep(lane.signal, self.service, encoding.to_json(part.request), items)
+                lost = self.spool.keep(lane.signal, self.service, line, items)
             except OSError as exc:
                 warn_once(
                     ("spool", str(self.spool.folder)),
@@ -66,18 +66,17 @@ class Shelf:
         return kept
 
 
-def _small(signal: Signal, parts: Sequence[Any]) -> list[Any]:
-    """The parts that can be encoded, each as small as a line may be."""
+def _lines(signal: Signal, parts: Sequence[Any]) -> Iterator[tuple[bytes, int]]:
+    """The parts that can be encoded as lines, each as small as a line may be, with the number of its items."""
     from claude_monitoring.exporters import encoding
 
-    found = []
     for part in parts:
         for piece in encoding.cut(signal, part, _MAX_PROTOBUF_BYTES) if part.request is not None else []:
-            if len(piece.places) > 1 and len(encoding.to_json(piece.request)) > _MAX_LINE_BYTES:
-                found += _small(signal, encoding.cut(signal, piece, piece.request.ByteSize() // 2))
+            line = encoding.to_json(piece.request)
+            if len(piece.places) > 1 and len(line) > _MAX_LINE_BYTES:
+                yield from _lines(signal, encoding.cut(signal, piece, piece.request.ByteSize() // 2))
             else:
-                found.append(piece)
-    return found
+                yield line, len(piece.places)
 
 
 class Sender:

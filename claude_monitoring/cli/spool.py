@@ -8,13 +8,12 @@ import time
 from collections import Counter
 from typing import Any, cast
 
+from claude_monitoring._health import ITEMS
 from claude_monitoring._settings import Settings
 from claude_monitoring._spool import Spool, Spooled
 from claude_monitoring.types import Signal
 
 __all__ = ["add_parser"]
-
-_ITEMS = {"metrics": "data points", "logs": "events", "traces": "spans"}
 
 
 def add_parser(commands: Any) -> None:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(entries: list[Spooled]) -> None:
     for one in entries:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.unix_nano / 1e9))
-        print(f"{when}  {one.items:>6} {_ITEMS[one.signal]:<11} {one.body_bytes:>9} bytes  {one.service}")
+        print(f"{when}  {one.items:>6} {ITEMS[one.signal]:<11} {one.body_bytes:>9} bytes  {one.service}")
     print(f"{_summary(entries)} in {sum(one.body_bytes for one in entries)} bytes")
 
 
@@ -94,5 +93,5 @@ def _send(entries: list[Spooled], settings: Settings) -> int:
 def _summary(entries: list[Spooled]) -> str:
     counts: Counter[str] = Counter()
     for one in entries:
-        counts[_ITEMS[one.signal]] += one.items
+        counts[ITEMS[one.signal]] += one.items
     return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
 
+from claude_monitoring._health import ITEMS
 from claude_monitoring._settings import OtlpSettings
 from claude_monitoring._version import __version__
 from claude_monitoring.exporters import encoding
@@ -20,7 +21,6 @@ from claude_monitoring.types import AttributeValue, ExportResult, Signal, Tempor
 
 __all__ = ["OtlpExporter", "TooLarge", "user_agent"]
 
-_ITEMS: dict[Signal, str] = {"metrics": "data points", "logs": "events", "traces": "spans"}
 _MAX_WORDS = 200
 _MIN_SECRET_CHARS = 4
 
@@ -97,7 +97,7 @@ class OtlpExporter(ABC):
         """Send the first request that is left, and take it off unless it has to be sent again."""
         part = self._parts[0]
         if part.request is None:
-            error = f"{len(part.places)} {_ITEMS[self._signal]} can't be encoded: {part.why}"
+            error = f"{len(part.places)} {ITEMS[self._signal]} can't be encoded: {part.why}"
             result = ExportResult(ok=False, error=error)
         else:
             result = self._send(part.request, timeout_s)
