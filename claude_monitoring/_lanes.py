@@ -310,11 +310,11 @@ class BufferLane(Lane):
         super().tick(now)
 
     def _send_all(self, timeout_s: float) -> ExportResult:
-        result = self.attempt(timeout_s)
-        for _ in range(len(self._waiting) // _MAX_BATCH + bool(self._waiting)):
+        result = _NOTHING
+        for _ in range(bool(self._batch) - (-len(self._waiting) // _MAX_BATCH)):  # what comes meanwhile is for later
+            result = self.attempt(timeout_s)
             if not result.ok:
                 break
-            result = self.attempt(timeout_s)
         return result
 
     def waiting(self) -> int:

@@ -85,6 +85,8 @@ class Settings:
     strict: bool
     user_id: str
     terminal_type: str
+    exports_nothing: bool = field(default=False, compare=False)
+    """Whether a signal's exporter is ``none`` because somebody said so."""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -129,7 +131,9 @@ class Settings:
         problems = sources.problems()
         if problems and values["strict"]:
             raise ConfigurationError("\n".join(problems))
-        return cls(**values, problems=problems)
+        chosen = [sources.find(f"{signal}_exporters") for signal in SIGNALS]
+        none = any(source is not None and not source.reason and not source.value for source in chosen)
+        return cls(**values, exports_nothing=none, problems=problems)
 
 
 def _log_responses(sources: Sources, *, prompts: bool) -> bool:
@@ -204,7 +208,7 @@ def _load_prometheus(sources: Sources, values: dict[str, Any]) -> None:
 def hint(settings: Settings) -> str:
     """One line for telemetry that is off, or on without an exporter; empty if there is nothing to say.
 
-    Where a problem's line already says what turned the exporters off, it is not said again.
+    Where a problem's line already says what turned the exporters off, it is not said again; nor to who wrote ``none``.
     """
     if not settings.enabled:
         return (
@@ -213,7 +217,7 @@ def hint(settings: Settings) -> str:
         )
     if settings.metrics_exporters or settings.logs_exporters or settings.traces_exporters:
         return ""
-    if any(TURNED_OFF in problem for problem in settings.problems):
+    if settings.exports_nothing or any(TURNED_OFF in problem for problem in settings.problems):
         return ""
     return (
         "telemetry is on but goes nowhere; set OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER or OTEL_TRACES_EXPORTER to "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from claude_monitoring import _sealed
+
+sys.path.append(str(Path(__file__).parents[1]))  # for `matrix`; at the end, so that an installed wheel comes first
 
 if find_spec("hypothesis") is not None:  # the packaging environment goes without
     from hypothesis import settings

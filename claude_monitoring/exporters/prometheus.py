@@ -69,7 +69,9 @@ class _Exposed:
         base = self.name.removesuffix("_total") if self.kind == "counter" else self.name
         words = prometheus_unit(self._metric.unit or "", self.kind)
         unit = words if words and base.endswith(f"_{words}") else ""
-        family = Family(base, self._metric.description or "", _TYPES[self.kind], unit)
+        # A program's own metrics have no description; `promtool check metrics` asks for one.
+        described = self._metric.description or f"{self._metric.name}, recorded by this program"
+        family = Family(base, described, _TYPES[self.kind], unit)
         for labels, value in self._numbers.items():
             family.add_sample(self.name, dict(labels), value)
         for labels, (bounds, buckets, total) in self._histograms.items():

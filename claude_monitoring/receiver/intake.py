@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from claude_monitoring.receiver.answers import Answer, Answers
@@ -16,8 +18,11 @@ __all__ = ["Intake"]
 class Intake:
     """The part of the receiver that knows no network."""
 
-    def __init__(self, store: Store, answers: Answers, max_body_bytes: int) -> None:
+    def __init__(
+        self, store: Store, answers: Answers, max_body_bytes: int, required_headers: Mapping[str, str]
+    ) -> None:
         self.max_body_bytes = max_body_bytes
+        self._required = {name.lower(): value.encode() for name, value in required_headers.items()}
         self._store = store
         self._answers = answers
         self._lock = threading.Lock()
@@ -25,6 +30,15 @@ class Intake:
 
     def take(self, arrival: Arrival, body: bytes) -> Answer:
         """The answer to a request for a signal; a body that is no OTLP gets an error, whatever was asked for."""
+        wrong = [
+            name
+            for name, value in self._required.items()
+            if not hmac.compare_digest(arrival.headers.get(name, "").encode(), value)
+        ]
+        if wrong:
+            answer = Answer(status=401, message=f"credentials rejected: header {', '.join(wrong)}", accepted=False)
+            self._keep(arrival, len(body), answer, None)
+            return answer
         try:
             message = decode(arrival.known_signal, body, as_json=arrival.protocol == "http/json")
         except MalformedError as exc:

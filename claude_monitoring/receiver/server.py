@@ -38,6 +38,8 @@ class OtlpReceiver:
             request over gRPC is turned away by grpcio and is not among ``requests``.
         http: Whether to listen for HTTP.
         grpc: Whether to listen for gRPC.
+        required_headers: Headers, over gRPC metadata, that a request must have with these values. One without is
+            refused with 401 or UNAUTHENTICATED.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class OtlpReceiver:
         max_body_bytes: int = 64 * 2**20,
         http: bool = True,
         grpc: bool = True,
+        required_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
         self._ports = {"http": http_port, "grpc": grpc_port}
         self._wanted = [name for name, wanted in (("http", http), ("grpc", grpc)) if wanted]
         self._store = Store()
         self._answers = Answers()
-        self._intake = Intake(self._store, self._answers, max_body_bytes)
+        self._intake = Intake(self._store, self._answers, max_body_bytes, required_headers or {})
         self._lock = threading.Lock()
         self._servers: list[HttpServer | GrpcServer] = []
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["environment", "run_file", "run_program", "unmeasured"]
+import pytest
+
+__all__ = ["environment", "needs", "run_file", "run_program", "unmeasured"]
+
+
+def needs(program: str, *, package: str) -> None:
+    """Without ``program`` the test is skipped, in CI it fails."""
+    if shutil.which(program) is None:
+        missing = f"needs {program}: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
 
 
 def unmeasured(env: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,9 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.samples import Sample
 
-from .program import environment
-from .prometheus_server import Prometheus
+from matrix.prometheus_server import Prometheus
+
+from .program import environment, needs
 
 pytestmark = pytest.mark.slow  # the first test waits for all that is recorded and scraped, about 20 s
 
@@ -245,6 +246,7 @@ class Explosion:
 @pytest.fixture(scope="module")
 def explosions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Explosion]]:
     """The programs after they recorded in rounds, with scrapes in each round, after it and at the end."""
+    needs("prometheus", package="prometheus")
     folder = tmp_path_factory.mktemp("explosions")
     with ExitStack() as stack:
         programs: dict[str, Program] = {}

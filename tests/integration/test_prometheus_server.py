@@ -9,7 +9,9 @@ from threading import Thread
 
 import pytest
 
-from .prometheus_server import Prometheus
+from matrix.prometheus_server import Prometheus
+
+from .program import needs
 
 pytestmark = pytest.mark.slow  # Prometheus holds back its first scrape for 5 s
 
@@ -54,6 +56,7 @@ def target(body: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """One server for all tests, since each needs 5 s until its first scrape; its first target is the sound one."""
+    needs("prometheus", package="prometheus")
     with ExitStack() as stack:
         targets = [stack.enter_context(target(body)) for body in (SOUND, *FAULTY.values())]
         yield stack.enter_context(Prometheus(targets, tmp_path_factory.mktemp("prometheus")))

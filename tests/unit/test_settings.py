@@ -50,6 +50,10 @@ def test_on_without_an_exporter_the_hint_names_the_variables() -> None:
     assert hint(Settings.load({"OTEL_LOGS_EXPORTER": "console"}, enabled=True)) == ""
 
 
+def test_who_wrote_none_is_not_told_that_nothing_is_sent() -> None:
+    assert hint(Settings.load({"OTEL_METRICS_EXPORTER": "none"}, enabled=True)) == ""
+
+
 def test_the_hint_does_not_repeat_what_a_problem_said() -> None:
     settings = Settings.load({"OTEL_METRICS_EXPORTER": "oltp"}, enabled=True)
     assert "did you mean 'otlp'" in settings.problems[0]

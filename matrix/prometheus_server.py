@@ -1,11 +1,9 @@
-"""Runs a real Prometheus server against targets of a test, on loopback alone."""
+"""Runs a real Prometheus server against targets of a run, on loopback alone."""
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -15,10 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
 import urllib3
 
-__all__ = ["Prometheus", "find_prometheus"]
+__all__ = ["Prometheus", "free_port"]
 
 JOB = "agents"
 POLL_S = 0.05  # Prometheus offers nothing to wait on
@@ -30,17 +27,6 @@ TAIL_LINES = 20
 # "Append failed", of a body that can't be read, is a debug line: it stays in the log when the next scrape succeeds.
 _FAULT = re.compile(r'level=(?:warn|error)\b.*component="scrape manager"|msg="Append failed"', re.IGNORECASE)
 _TIMESTAMP = re.compile(r"^(?:ts|time)=\S+ ")
-
-
-def find_prometheus() -> str:
-    """The path of the server; without it the test is skipped, in CI it fails."""
-    found = shutil.which("prometheus")
-    if found is None:
-        missing = "needs the Prometheus server: apt-get install prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
 
 
 class Prometheus:
@@ -59,14 +45,13 @@ class Prometheus:
         self._prefix = f"/{secrets.token_hex(8)}"
 
     def __enter__(self) -> Prometheus:  # noqa: PYI034 - Self needs Python 3.11
-        binary = find_prometheus()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._write_config()
         with ExitStack() as stack:
             for _ in range(PORT_ATTEMPTS):
-                port = _free_port()
+                port = free_port()
                 self._begin_s = time.monotonic()
-                self._process = self._start(binary, port)
+                self._process = self._start(port)
                 stack.callback(_stop, self._process)
                 self._pool = stack.enter_context(urllib3.HTTPConnectionPool("127.0.0.1", port, timeout=10))
                 if self._becomes_ready():
@@ -153,11 +138,11 @@ class Prometheus:
             f"scrape_configs: [{{job_name: {JOB}, static_configs: [{{targets: [{listed}]}}]}}]\n"
         )
 
-    def _start(self, binary: str, port: int) -> subprocess.Popen[bytes]:
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
             return subprocess.Popen(
                 [
-                    binary,
+                    "prometheus",
                     f"--config.file={self._folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
                     f"--web.listen-address=127.0.0.1:{port}",
@@ -211,7 +196,8 @@ class Prometheus:
         return "\n".join([f"{self._log} ends with:", *self._log_lines()[-TAIL_LINES:]])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has at this moment."""
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port: int = holder.getsockname()[1]
         return port
