@@ -62,6 +62,8 @@ def _compared(scenario: Scenario, got: dict[str, content.Got], *, bare: bool) ->
     wanted = {metric.name: metric for metric in expected.metrics(scenario)}
     for name, metric in wanted.items():
         temporality = "" if bare or metric.kind == "gauge" else scenario.temporality
+        if temporality and metric.kind == "sum" and not metric.monotonic:
+            temporality = "cumulative"  # whatever is preferred: OpenTelemetry, metrics/sdk_exporters/otlp.md
         shape = {"monotonic": metric.monotonic, "temporality": temporality, "scope": "" if bare else metric.scope}
         text = content.metric_text(metric.unit, metric.kind, metric.series, **shape)  # type: ignore[arg-type]
         one = got.get(name)

@@ -30,7 +30,7 @@ def _program(evidence: Evidence, without: Evidence) -> Iterator[Check]:
     yield same("exit code", evidence.environment["PROBE_EXIT_CODE"], watched.exit_code)
     yield same("the program's own result", expected.answer(scenario), result.get("answer", "none"))
     yield from _standard_error(evidence)
-    if scenario.expects != "printed":
+    if scenario.expects not in ("printed", "both"):
         yield same("lines on standard output", 0, len(watched.printed))
     bound_s = SHUTDOWN_BOUND_S + SLACK_S
     if result:
@@ -53,7 +53,10 @@ def _standard_error(evidence: Evidence) -> Iterator[Check]:
     if diagnosis is None:
         yield same("standard error", "empty", "\n".join(lines) or "empty")
         return
-    yield Check("lines on standard error", "1", "\n".join([str(len(lines)), *lines[1:]]), len(lines) == 1)
+    if evidence.scenario.expects == "recovered" and lines:
+        last = lines.pop()
+        yield Check("the last line tells of the end", "works again", last, "works again" in last)
+    yield Check("other lines on standard error", "1", "\n".join([str(len(lines)), *lines[1:]]), len(lines) == 1)
     for what, pattern in (("cause", diagnosis.cause), ("mend", diagnosis.mend)):
         line = lines[0] if lines else "nothing"
         yield Check(f"the line names the {what}", f"/{pattern}/", line, bool(re.search(pattern, line, re.IGNORECASE)))
@@ -67,6 +70,12 @@ def _nothing_came(evidence: Evidence) -> Iterator[Check]:
 
 def _no_points(evidence: Evidence) -> Iterator[Check]:
     yield same("points at the far side", 0, len(evidence.seen.points) if evidence.seen else 0)
+
+
+def _proxied(evidence: Evidence) -> Iterator[Check]:
+    if evidence.scenario.feature == "proxy":
+        through = [one for one in evidence.proxied if evidence.endpoint.partition("//")[2] in one]
+        yield Check("requests through the proxy", "1 or more", str(len(through)), bool(through))
 
 
 def _at_rest(evidence: Evidence) -> Iterator[Check]:
@@ -108,7 +117,9 @@ def _losses(evidence: Evidence) -> Iterator[Check]:
 
 _CONTENT = (check_wire.wire, check_content.metrics, check_content.origin, check_content.events, check_content.spans)
 _PARTS: Mapping[Outcome, Sequence[Callable[[Evidence], Iterable[Check]]]] = {
-    "delivered": (*_CONTENT, check_time.cadence, _nothing_lost),
+    "delivered": (*_CONTENT, check_time.cadence, _nothing_lost, _proxied),
+    "both": (*_CONTENT, check_time.cadence, _nothing_lost, check_content.printed),
+    "recovered": (*_CONTENT, _nothing_lost),
     "refused": (_failing, _losses, _nothing_came),
     "unanswered": (*_CONTENT, _failing),
     "off": (_at_rest, _nothing_came),

@@ -1,4 +1,4 @@
-"""A private certificate authority, what it issued, and the token that the SaaS far side asks for."""
+"""A private certificate authority and what it issued."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ class Credentials:
         authority: Certificate of the authority.
         server: Key and chain for ``localhost``.
         client_key, client_certificate: Of a client that the authority knows.
-        token: Value of the ``authorization`` header.
     """
-
-    token = "Bearer matrix-5f0c"  # noqa: S105 - worth nothing
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()

@@ -36,6 +36,7 @@ class FarSide:
         client_authority: PEM file of who signs clients' certificates; then one is asked for.
         required_headers: What a request must carry.
         answer: How the receiver answers, in the words of ``OtlpReceiver.answer``.
+        outage_s: How long after its first connection it goes away, and for how long; empty for never.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +46,7 @@ class FarSide:
     client_authority: str = ""
     required_headers: Mapping[str, str] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)
+    outage_s: tuple[float, float] | tuple[()] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class _Open:
         for name, port in (("grpc", inner["grpc"]), ("http", inner["http/json"])):
             relay = Relay(wanted.host, lambda _, port=port: port, path=wanted.path)  # type: ignore[misc]
             self.ports[name] = self._start(name, relay)
+            if wanted.outage_s:
+                outage = asyncio.run_coroutine_threadsafe(relay.go_away(*wanted.outage_s), self._loop)
+                self._stack.callback(outage.cancel)
 
     def _start(self, name: str, relay: Relay) -> int:
         port = self._run(relay.start())
@@ -155,12 +160,6 @@ class FarSides:
     def seen(self, name: str) -> Seen:
         """What came so far."""
         return self._open[name].seen()
-
-    def answer(self, name: str, how: Mapping[str, Any]) -> None:
-        """Answer so from now on."""
-        receiver = self._open[name]._receiver
-        if receiver is not None:
-            receiver.answer(**how)
 
     def close(self, name: str) -> None:
         """Stop listening."""

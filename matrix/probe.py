@@ -72,6 +72,7 @@ def main() -> int:
     steps, step_s = int(os.environ["PROBE_STEPS"]), float(os.environ["PROBE_STEP_S"])
     if "PROBE_LOGS_TELEMETRY" in os.environ:
         show_telemetry()
+    making_s = time.monotonic()
     monitor = AgentMonitor(AGENT, agent_level=2, project_name="matrix", sprint="6b")
     began_s = time.monotonic()
     answer = 0
@@ -88,6 +89,7 @@ def main() -> int:
     delivered = monitor.close()
     result = {
         "answer": answer,
+        "making_s": making_s,
         "began_s": began_s,
         "closing_s": closing_s,
         "closed_s": time.monotonic(),

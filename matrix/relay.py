@@ -74,12 +74,22 @@ class Relay:
         self._path = path
         self._random = random.Random(54)  # noqa: S311 - the same losses every time
         self._tasks: set[asyncio.Task[None]] = set()
+        self._used = asyncio.Event()
         self.connections: list[Connection] = []
 
     async def start(self, port: int = 0) -> int:
         """Listen; the port."""
         self._server = await asyncio.start_server(self._serve, self._host, port, ssl=self._tls)
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def go_away(self, after_s: float, for_s: float) -> None:
+        """Some time after the first connection, stop listening for a while: a collector that restarts."""
+        await self._used.wait()
+        await asyncio.sleep(after_s)
+        port = self._server.sockets[0].getsockname()[1]
+        await self.close()
+        await asyncio.sleep(for_s)
+        await self.start(port)
 
     async def close(self) -> None:
         """Stop listening and cut every connection."""
@@ -95,6 +105,7 @@ class Relay:
         try:
             await self._pass_on(reader, writer)
         finally:
+            writer.close()
             self._tasks.discard(task)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,6 +114,7 @@ class Relay:
         if secure is not None:
             connection.tls, connection.alpn = secure.version(), secure.selected_alpn_protocol() or ""
         self.connections.append(connection)
+        self._used.set()
         with suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port_for(connection.alpn))
             ways = [
@@ -117,7 +129,6 @@ class Relay:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
                 far_writer.close()
-        writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: bytearray | None) -> None:
         """Pass on what is read, in order, each chunk after its delay; then the end of the stream."""

@@ -15,12 +15,13 @@ from matrix.credentials import Credentials
 from matrix.far_side import FarSide, Seen
 from matrix.network import Place
 from matrix.process import Crowd, NotRunError, Watched, watch
-from matrix.scenarios import BLACK_HOLE, Scenario
+from matrix.proxy import Proxy
+from matrix.scenarios import BLACK_HOLE, TOKEN, Scenario
 from matrix.scrape import Scrape, Scraped
 
 __all__ = ["Evidence", "Stage", "run"]
 
-PROBE = (str(Path(__file__).with_name("probe.py")),)
+PROBE = str(Path(__file__).with_name("probe.py"))
 _PATHS = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
 
@@ -37,6 +38,7 @@ class Evidence:
         endpoint: Where it was told to send.
         seen: What came to its far side; ``None`` without one.
         scraped: What a Prometheus server had read of it.
+        proxied: What a proxy was asked for.
     """
 
     scenario: Scenario
@@ -46,6 +48,7 @@ class Evidence:
     endpoint: str = ""
     seen: Seen | None = None
     scraped: Scraped | None = None
+    proxied: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Stage:
 
 def far_side_of(scenario: Scenario, stage: Stage, place: Place) -> FarSide:
     """What has to stand at the other end."""
-    wanted = FarSide(place.host, path=place.path)
+    wanted = FarSide("::1" if scenario.feature == "ipv6" else place.host, path=place.path)
+    if scenario.feature == "restart":
+        return replace(wanted, outage_s=(0.5 * scenario.interval_s, scenario.interval_s))
     if scenario.endpoint == "unreachable":
         return replace(wanted, kind="black hole" if scenario.diagnosis is BLACK_HOLE else "nobody")
     if scenario.endpoint == "saas":
@@ -69,7 +74,8 @@ def far_side_of(scenario: Scenario, stage: Stage, place: Place) -> FarSide:
             wanted,
             kind="saas",
             certificate=stage.credentials.server,
-            required_headers={"authorization": stage.credentials.token},
+            required_headers={"authorization": TOKEN},
+            client_authority=stage.credentials.authority if scenario.feature == "mtls" else "",
         )
     if scenario.expects == "unanswered":
         return replace(wanted, answer={"delay_s": 1.0, "accepted": True})
@@ -83,7 +89,7 @@ def endpoint_of(scenario: Scenario, host: str, ports: Mapping[str, int]) -> str:
     if scenario.endpoint == "saas":
         return f"https://localhost:{ports['http']}"
     port = ports["http" if scenario.endpoint.endswith("http") else "grpc"]
-    return f"http://{host}:{port}"
+    return f"http://{'[::1]' if scenario.feature == 'ipv6' else host}:{port}"
 
 
 def probe_environment(scenario: Scenario, folder: Path) -> dict[str, str]:
@@ -99,7 +105,9 @@ def probe_environment(scenario: Scenario, folder: Path) -> dict[str, str]:
         "PROBE_STEPS": str(scenario.steps),
         "PROBE_STEP_S": repr(scenario.step_s),
         "PROBE_RESULT": str(folder / "result.json"),
-        "PROBE_EXIT_CODE": "0" if scenario.expects in ("delivered", "printed", "scraped", "silent") else "3",
+        "PROBE_EXIT_CODE": "0"
+        if scenario.expects in ("delivered", "printed", "scraped", "silent", "both", "recovered")
+        else "3",
     }
 
 
@@ -124,18 +132,21 @@ def telemetry_environment(scenario: Scenario, endpoint: str, stage: Stage) -> di
         environ["OTEL_EXPORTER_OTLP_COMPRESSION"] = scenario.compression
     if scenario.endpoint == "saas":
         environ["OTEL_EXPORTER_OTLP_CERTIFICATE"] = stage.credentials.authority
-        environ["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization={stage.credentials.token.replace(' ', '%20')}"
+        environ["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization={TOKEN.replace(' ', '%20')}"
+    if scenario.feature == "mtls":
+        environ["OTEL_EXPORTER_OTLP_CLIENT_KEY"] = stage.credentials.client_key
+        environ["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] = stage.credentials.client_certificate
     return environ | dict(scenario.environment)
 
 
-def run(scenario: Scenario, stage: Stage, *, telemetry: bool = True, program: Sequence[str] = PROBE) -> Evidence:
+def run(scenario: Scenario, stage: Stage, *, telemetry: bool = True, package: Path | None = None) -> Evidence:
     """Run it to its end.
 
     Args:
         scenario: What to run.
         stage: Where.
         telemetry: Without, the same program runs with none, to compare with.
-        program: What to run in place of the probe: arguments of Python.
+        package: Folder whose ``claude_monitoring`` the probe uses, in place of the installed one.
 
     Raises:
         NotRunError: If it can't be run here.
@@ -143,7 +154,9 @@ def run(scenario: Scenario, stage: Stage, *, telemetry: bool = True, program: Se
     name = scenario.id if telemetry else f"{scenario.id}-without"
     folder = stage.folder / name
     environ = probe_environment(scenario, folder)
-    endpoint, seen, scrape = "", None, None
+    if package is not None:
+        environ["PYTHONPATH"] = str(package)
+    endpoint, seen, scrape, proxy = "", None, None, None
     with ExitStack() as stack:
         place = stage.away if scenario.endpoint.startswith("remote") else stage.here
         if telemetry and scenario.endpoint:
@@ -158,11 +171,15 @@ def run(scenario: Scenario, stage: Stage, *, telemetry: bool = True, program: Se
             if scenario.expects == "scraped":
                 scrape = stack.enter_context(Scrape(folder))
                 environ["OTEL_EXPORTER_PROMETHEUS_PORT"] = str(scrape.port)
+            if scenario.feature == "proxy":
+                proxy = stack.enter_context(Proxy(folder))
+                environ["http_proxy"] = proxy.url
         work_s = scenario.steps * scenario.step_s
-        watched = watch([*program], environ, stage.crowd, work_s, scrape.read if scrape else None)
+        watched = watch([PROBE], environ, stage.crowd, work_s, scrape.read if scrape else None)
         if endpoint:
             seen = place.seen(name)
+        proxied = proxy.requests() if proxy else []
     result: dict[str, Any] = {}
     with suppress(FileNotFoundError):
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return Evidence(scenario, environ, watched, result, endpoint, seen, scrape.scraped if scrape else None)
+    return Evidence(scenario, environ, watched, result, endpoint, seen, scrape.scraped if scrape else None, proxied)

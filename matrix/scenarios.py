@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 Protocol = Literal["grpc", "http/protobuf", "http/json"]
 Endpoint = Literal["local_grpc", "local_http", "remote_grpc", "remote_http", "saas", "invalid", "unreachable"]
-Outcome = Literal["delivered", "refused", "unanswered", "off", "silent", "partly", "scraped", "printed"]
-"""What has to happen, in this order: all arrives; nothing does, with a diagnosis; it arrives and nobody says so;
-nothing is tried, with a diagnosis; nothing is tried; what is well configured arrives; Prometheus reads it; it is
-printed."""
+Outcome = Literal[
+    "delivered",  # all arrives
+    "refused",  # nothing does, with a diagnosis
+    "recovered",  # all arrives after an outage, with a line when it began and one when it was over
+    "unanswered",  # it arrives, and nobody says so
+    "off",  # nothing is tried, with a diagnosis
+    "silent",  # nothing is tried
+    "partly",  # the signals that are well configured arrive
+    "scraped",  # Prometheus reads it
+    "printed",  # it stands on standard output
+    "both",  # it arrives, and stands on standard output
+]
+Feature = Literal["ipv6", "mtls", "restart", "proxy"]
 
 PROTOCOLS: tuple[Protocol, ...] = ("grpc", "http/protobuf", "http/json")
 ENDPOINTS: Mapping[Endpoint, str] = {
@@ -29,6 +38,8 @@ ENDPOINTS: Mapping[Endpoint, str] = {
 INTERVALS_S = (10.0, 30.0)
 SIGNALS = ("metrics", "logs", "traces")
 STEPS_AN_INTERVAL = 4
+TOKEN = "Bearer matrix-5f0c"  # noqa: S105 - what the SaaS far side asks for; worth nothing
+_SIGNAL_NAMES = ("METRICS", "LOGS", "TRACES")
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class Scenario:
         environment: More variables, or other values of those above.
         compression: Of the requests, as it must be on the wire.
         temporality: Of sums and histograms, as it must be on the wire.
+        feature: What is special about the far side or the way there.
         also: A second program, which is part of the same row.
     """
 
@@ -73,6 +85,7 @@ class Scenario:
     environment: Mapping[str, str] = field(default_factory=dict)
     compression: str = ""
     temporality: str = "cumulative"
+    feature: Feature | Literal[""] = ""
     also: Scenario | None = None
 
     @property
@@ -192,3 +205,35 @@ _FAST = tuple(
 
 SCENARIOS: tuple[Scenario, ...] = (*_OTLP, *_PLAIN, *_FAULTS, *_FAST)
 """The 54."""
+
+
+def _extended(protocol: Protocol) -> tuple[Scenario, ...]:
+    """What is beyond the 54, over one protocol."""
+    name, home = protocol.replace("/", "_"), "local_grpc" if protocol == "grpc" else "local_http"
+    local = Scenario(f"{name}-", "extended", protocol, protocol=protocol, endpoint=home)  # type: ignore[arg-type]
+    saas = replace(local, endpoint="saas", compression="gzip")
+    headers, wrong = "OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20wrong"
+    per_signal = {f"OTEL_EXPORTER_OTLP_{signal}_HEADERS": f"authorization={TOKEN}" for signal in _SIGNAL_NAMES}
+    delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
+
+    def row(what: str, base: Scenario, **changes: Any) -> Scenario:
+        title = f"{protocol}: {what.replace('_', ' ')}"
+        return replace(base, id=f"{base.id}{what}", title=title, **changes)
+
+    return (
+        row("delta", local, temporality="delta", environment=delta),
+        row("delta_gzip", local, temporality="delta", environment=delta, compression="gzip"),
+        row("gzip", local, compression="gzip"),
+        row("mtls", saas, feature="mtls"),
+        row("header_with_colon", saas, environment={headers: f"Authorization: {TOKEN}"}),
+        row("header_with_blank", saas, environment={headers: f"authorization={TOKEN}"}),
+        row("headers_per_signal", saas, environment={headers: wrong, **per_signal}),
+        row("two_exporters", local, exporter="otlp,console", expects="both"),
+        row("restart", local, feature="restart", expects="recovered", diagnosis=NOBODY, periods=4),
+        row("ipv6", local, feature="ipv6"),
+        row("proxy", local, feature="proxy"),
+    )
+
+
+EXTENDED = tuple(scenario for protocol in PROTOCOLS for scenario in _extended(protocol))
+"""Beyond the 54; plain ``tox`` leaves them out."""

@@ -25,7 +25,7 @@ from matrix.checks import judge
 from matrix.credentials import Credentials
 from matrix.network import Place
 from matrix.process import Crowd, NotRunError
-from matrix.run import PROBE, Evidence, Stage, run
+from matrix.run import Evidence, Stage, run
 from matrix.scenarios import ENDPOINTS, SIGNALS, Scenario
 
 __all__ = ["run_all"]
@@ -41,7 +41,7 @@ def run_all(
     on_change: Callable[[Row], None],
     *,
     time_scale: float = 1.0,
-    program: Sequence[str] = PROBE,
+    packages: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Run ``scenarios`` side by side; the results, in the shape that ``report.py`` describes.
 
@@ -49,7 +49,7 @@ def run_all(
         scenarios: What to run, unscaled.
         on_change: Told each row when it changes its state.
         time_scale: What intervals are multiplied with.
-        program: What to run in place of the probe.
+        packages: For the mutations: what a scenario's probe uses in place of the installed package, by its id.
     """
     began_s = time.monotonic()
     scaled = [scenario.scaled(time_scale) for scenario in scenarios]
@@ -63,7 +63,7 @@ def run_all(
         stack.callback(crowd.stop)  # before the pool is waited for: at Ctrl-C nobody waits for probes
         without = _Without(pool, stage)
         work = [
-            pool.submit(_one, scenario, stage, without, decoys, on_change, program)
+            pool.submit(_one, scenario, stage, without, decoys, on_change, (packages or {}).get(scenario.id))
             for scenario in sorted(scaled, key=lambda one: -one.interval_s * one.periods)
         ]
         rows = {row["id"]: row for row in (future.result() for future in work)}
@@ -129,18 +129,18 @@ def _one(
     without: _Without,
     decoys: _Decoys,
     on_change: Callable[[Row], None],
-    program: Sequence[str],
+    package: Path | None,
 ) -> Row:
     row = new_row(scenario)
     began_s = time.monotonic()
     try:
         baseline = without.begin(scenario)
         on_change(row | {"outcome": "running"})
-        evidence = run(scenario, stage, program=program)
+        evidence = run(scenario, stage, package=package)
         row |= _facts(evidence, baseline.result())
         checks = [*judge(evidence, baseline.result()), decoys.check(scenario)]
         if scenario.also is not None:
-            second = run(scenario.also, stage, program=program)
+            second = run(scenario.also, stage, package=package)
             checks += [
                 Check(f"{scenario.also.title}: {one.name}", one.expected, one.seen, one.ok)
                 for one in judge(second, baseline.result())

@@ -12,6 +12,10 @@ from matrix.scenarios import SCENARIOS, Scenario
 
 @pytest.mark.parametrize("scenario", [pytest.param(one, id=one.id) for one in SCENARIOS])
 def test_scenario(scenario: Scenario, row: dict[str, Any]) -> None:
+    check(row)
+
+
+def check(row: dict[str, Any]) -> None:
     if row["outcome"] == "not run" and os.environ.get("CI") != "true":
         pytest.skip(f"not run: {row['why']}")
-    assert row["outcome"] == "passed", row["why"]
+    assert row["outcome"] == "passed", f"{row['outcome']}: {row['why']}"
