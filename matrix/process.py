@@ -20,7 +20,7 @@ __all__ = ["Crowd", "NotRunError", "Watched", "watch"]
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 30.0
 """How much longer than its work a probe may take, before it is killed."""
-_LOOK_S = 0.05
+_WAIT_S = 0.05
 
 
 class NotRunError(Exception):
@@ -33,7 +33,7 @@ class Crowd:
     Starting Python and its imports takes processor time, for which the exports of the others would have to wait.
     """
 
-    def __init__(self, starts: int = 3) -> None:
+    def __init__(self, starts: int = 2) -> None:
         self.starting = threading.Semaphore(starts)
         self._stopped = False
         self._lock = threading.Lock()
@@ -95,7 +95,13 @@ class Watched:
 
 
 def watch(
-    program: list[str], environ: Mapping[str, str], crowd: Crowd, work_s: float, on_worked: Callable[[], None] | None
+    program: list[str],
+    environ: Mapping[str, str],
+    crowd: Crowd,
+    *,
+    work_s: float,
+    look_s: float,
+    on_worked: Callable[[], None] | None,
 ) -> Watched:
     """Run ``program`` to its end.
 
@@ -104,6 +110,7 @@ def watch(
         environ: All of its environment but the number of the pipe for its news.
         crowd: Where it waits for its turn.
         work_s: How long it works.
+        look_s: How often its threads, memory and sockets are looked at.
         on_worked: Called when it has worked and holds still; then it is let go.
 
     Raises:
@@ -117,7 +124,7 @@ def watch(
             process = crowd.start([sys.executable, *program], environ, write_news)
             os.close(write_news)
             write_news = -1
-            watcher = _Watcher(process, news)
+            watcher = _Watcher(process, news, look_s)
             try:
                 watcher.until(lambda: "began" in watcher.watched.news, began_s + START_TIMEOUT_S, "begin to work")
             except BaseException:
@@ -146,8 +153,10 @@ def watch(
 class _Watcher:
     """Reads the pipes of a process, and looks at it now and then."""
 
-    def __init__(self, process: subprocess.Popen[bytes], news: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], news: int, look_s: float) -> None:
         self.watched = Watched()
+        self._look_s = look_s
+        self._next_look_s = 0.0
         self._process = process
         self._look_at = psutil.Process(process.pid)
         self._fds = Path(f"/proc/{process.pid}/fd")
@@ -158,15 +167,14 @@ class _Watcher:
 
     def until(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
         """Read and look until ``condition`` holds or the process has closed everything."""
-        next_look_s = 0.0
         while self._selector.get_map() and not condition():
             now_s = time.monotonic()
             if now_s > deadline_s:
                 raise NotRunError(f"the probe did not {what} in time, and was killed{self._said()}")
-            if now_s >= next_look_s:
+            if now_s >= self._next_look_s:
                 self._look()
-                next_look_s = now_s + _LOOK_S
-            for key, _ in self._selector.select(_LOOK_S):
+                self._next_look_s = now_s + self._look_s
+            for key, _ in self._selector.select(min(_WAIT_S, self._look_s)):
                 self._read(key)
 
     def end(self) -> None:
