@@ -1,0 +1,1 @@
+"""A real OpenTelemetry Collector: ``build`` has it, ``server`` runs it, ``names`` is what it has to expose."""
