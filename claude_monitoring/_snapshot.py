@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from claude_monitoring._catalog import MetricSpec
@@ -50,15 +50,21 @@ class Batch:
     def delivered(self, refused: Iterable[range] = ()) -> Snapshot:
         """What the far side has, once it acknowledged all but the points at ``refused``: of those, what it had."""
         left_out = {self.series[place] for places in refused for place in places}
-        if not left_out:
-            return self.snapshot
+        if self.base is None:
+            values = {series: value for series, value in self.snapshot.values.items() if series not in left_out}
+            return replace(self.snapshot, values=values) if left_out else self.snapshot
+        # The next interval of a series begins where the last one that was sent of it ended, whatever lies between:
+        # a Collector's Prometheus exporter takes a gap for a restart, and forgets the sum.
         values, earlier = dict(self.snapshot.values), {}
-        for series in left_out:
-            before = self.base.values.get(series) if self.base is not None else None
-            if before is None or self.base is None:
-                del values[series]
-            else:
+        sent = set(self.series) - left_out
+        for series in self.snapshot.values:
+            if series in sent:
+                continue
+            before = self.base.values.get(series)
+            if before is not None:
                 values[series], earlier[series] = before, self.base.time_of(series)
+            elif series in left_out:
+                del values[series]
         return Snapshot(self.snapshot.time_unix_nano, self.snapshot.rows, values, earlier)
 
 

@@ -250,6 +250,26 @@ def test_metrics_that_were_refused_are_in_the_next_interval() -> None:
     assert (value, start) == (14, first_end)
 
 
+def test_a_delta_begins_where_the_last_one_of_its_series_ended_whatever_lies_between() -> None:
+    exporter = Scripted(OK)
+    lane, busy = metrics_lane(exporter)
+    idle = lane._store.instrument(MetricSpec("claude.y", "counter", "", "")).series((), ())
+    assert isinstance(idle, SumSeries)
+    for amount in (1, 0, 4):
+        busy.add(1)
+        idle.add(amount)
+        lane.attempt(1)
+    of_idle = [
+        point
+        for batch in exporter.batches
+        for metric in batch.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "claude.y"
+        for point in metric.data.data_points
+    ]
+    assert [point.value for point in of_idle] == [1, 4]
+    assert of_idle[1].start_time_unix_nano == of_idle[0].time_unix_nano
+
+
 def test_a_delta_of_unknown_outcome_comes_again_as_it_was_and_the_rest_after_it() -> None:
     exporter = Scripted(OK, LATE, BUSY, LATE, OK)
     lane, series = metrics_lane(exporter)
