@@ -220,7 +220,8 @@ class Lane:
         else:
             self._failures += 1
         if self._last_error:
-            self.target.failed(self.signal, self._last_error, for_good=result.ok or not result.retryable)
+            for_good = result.ok or not result.retryable
+            self.target.failed(self.signal, self._last_error, for_good=for_good, unreached=result.unreached)
         else:
             self.target.works(self.signal)
 

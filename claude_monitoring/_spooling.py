@@ -145,7 +145,7 @@ class Sender:
             if result.rejected:
                 lane.drop(DropReason.REJECTED, result.rejected)
         elif result.retryable:
-            lane.target.failed(one.signal, result.error)
+            lane.target.failed(one.signal, result.error, unreached=result.unreached)
             return False
         else:
             self._leave(one, f"was refused: {result.error}")

@@ -28,10 +28,12 @@ class Target:
         self._told: set[str] = set()
         self._since = 0.0
 
-    def failed(self, signal: Signal, error: str, *, for_good: bool = False) -> None:
+    def failed(self, signal: Signal, error: str, *, for_good: bool = False, unreached: bool = False) -> None:
         """An attempt to deliver ``signal`` failed; what was refused ``for_good`` is not kept."""
-        # In brackets is what a library said, which differs from one attempt to the next.
-        cause = re.sub(r" \([^()]*\)", "", error.replace(f"/v1/{signal}", "").replace(signal, ""))
+        # In brackets is what a library said, which differs from one attempt to the next. What a broken connection looks
+        # like differs too, by how far it came.
+        words = re.sub(r" \([^()]*\)", "", error.replace(f"/v1/{signal}", "").replace(signal, ""))
+        cause = "unreached" if unreached else words
         is_new = signal not in self._causes and cause not in self._told
         if not self._causes:
             self._since = time.monotonic()

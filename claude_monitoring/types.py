@@ -68,6 +68,8 @@ class ExportResult:
             next (after a time-out, say, or where the connection broke before the answer).
         refused: Where the batch is neither acknowledged nor to be sent again: the places in it of what was refused,
             the rest being acknowledged. ``None`` is all of it.
+        unreached: The connection failed, so that other signals to the same far side fail of the same, whatever their
+            words for it.
     """
 
     ok: bool
@@ -77,6 +79,7 @@ class ExportResult:
     rejected: int = 0
     uncertain: bool = False
     refused: tuple[range, ...] | None = None
+    unreached: bool = False
 
 
 class SignalExporter(Protocol):

@@ -13,7 +13,7 @@ from matrix.check import Check, each, same
 from matrix.run import Evidence
 from matrix.scenarios import Scenario
 
-__all__ = ["events", "metrics", "origin", "printed", "printed_rows", "scraped", "spans"]
+__all__ = ["events", "exposed", "metrics", "origin", "printed", "printed_rows", "scraped", "spans"]
 
 
 def origin(evidence: Evidence) -> Iterator[Check]:
@@ -189,3 +189,17 @@ def scraped(evidence: Evidence) -> Iterator[Check]:
     least = round(evidence.scenario.steps * evidence.scenario.step_s / 2)  # of one a second
     yield Check("scrapes", f"{least} or more", str(scraped.scrapes), scraped.scrapes >= least)
     yield same("promtool check metrics", "passes", scraped.promtool or "passes")
+
+
+_OF_A_COLLECTOR = frozenset({"instance", "job", "otel_scope_schema_url", "otel_scope_version", "session_id"})
+
+
+def exposed(evidence: Evidence) -> Iterator[Check]:
+    """What the real Collector's Prometheus exporter has, letter by letter."""
+    assert evidence.seen is not None  # for mypy: a Collector is a far side
+    for name, series in expected.collected(evidence.scenario).items():
+        seen = {
+            frozenset(item for item in labels.items() if item[0] not in _OF_A_COLLECTOR): value
+            for labels, value in evidence.seen.exposed.get(name, [])
+        }
+        yield same(name, content.metric_text("", "", series), content.metric_text("", "", seen) if seen else "nothing")

@@ -120,6 +120,7 @@ _PARTS: Mapping[Outcome, Sequence[Callable[[Evidence], Iterable[Check]]]] = {
     "delivered": (*_CONTENT, check_time.cadence, _nothing_lost, _proxied),
     "both": (*_CONTENT, check_time.cadence, _nothing_lost, check_content.printed),
     "recovered": (*_CONTENT, _nothing_lost),
+    "collected": (*_CONTENT[1:], _nothing_lost, check_content.exposed),
     "refused": (_failing, _losses, _nothing_came),
     "unanswered": (*_CONTENT, _failing),
     "off": (_at_rest, _nothing_came),

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
+from matrix.process import NotRunError
 from matrix.report import summary, table, write_reports
 from matrix.scenarios import Scenario
 from matrix.session import new_row, run_all
@@ -41,7 +42,7 @@ def _scale(text: str) -> float:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What is beyond the 54 runs only if its file is named."""
-    is_beyond = collection_path.name == "test_extended.py"
+    is_beyond = collection_path.name in ("test_extended.py", "test_collector.py")
     return True if is_beyond and not any(collection_path.name in arg for arg in config.args) else None
 
 
@@ -70,7 +71,13 @@ def _run(config: pytest.Config, scenarios: Sequence[Scenario]) -> dict[str, dict
             rows[row["id"]] = row
             show(row)
 
-        results = run_all(scenarios, on_change, time_scale=scale)
+        through_collector = {scenario.group == "collector" for scenario in scenarios}
+        if len(through_collector) > 1:
+            raise pytest.UsageError("test_collector.py has far sides of its own: run it alone")
+        try:
+            results = run_all(scenarios, on_change, time_scale=scale, through_collector=through_collector.pop())
+        except NotRunError as exc:
+            return {name: row | {"outcome": "not run", "why": str(exc)} for name, row in rows.items()}
     write_reports(results, config.option.results)
     print(f"\n{summary(results)}{(config.option.results / 'report.html').resolve().as_uri()}")
     return rows

@@ -237,19 +237,35 @@ PROMETHEUS_NAMES = {
 """What each metric is called where Prometheus reads it: the design's table, and Claude Code's own ``/metrics``."""
 
 
+COLLECTOR_NAMES = PROMETHEUS_NAMES | {
+    "claude_code.token.usage": "claude_code_token_usage_tokens_total",
+    "claude_code.cost.usage": "claude_code_cost_usage_USD_total",
+    "claude_code.active_time.total": "claude_code_active_time_seconds_total",
+}
+"""The same through a Collector, which adds units to Claude Code's names."""
+
+
 def exposed(scenario: Scenario) -> dict[str, dict[Key, Number]]:
     """Names and labels to values, as Prometheus has them while the probe's session is still open."""
+    found = _samples(scenario, PROMETHEUS_NAMES)
+    found["claude_sessions_active"] = dict.fromkeys(found["claude_sessions_active"], 1)
+    del found["claude_session_duration_seconds_count"]
+    return found
+
+
+def collected(scenario: Scenario) -> dict[str, dict[Key, Number]]:
+    """Names and labels to values, as a Collector's Prometheus exporter has them at the end."""
+    return _samples(scenario, COLLECTOR_NAMES)
+
+
+def _samples(scenario: Scenario, names: Mapping[str, str]) -> dict[str, dict[Key, Number]]:
     found: dict[str, dict[Key, Number]] = {}
     for metric in metrics(scenario):
-        name = PROMETHEUS_NAMES[metric.name]
+        name = names[metric.name]
         for attributes, value in metric.series.items():
             labels = {key.replace(".", "_"): item for key, item in attributes} | {"otel_scope_name": metric.scope}
             key = frozenset(labels.items())
-            if metric.name == "claude.sessions.active":
-                found[name] = {key: 1}
-            elif metric.name == "claude.session.duration":
-                continue
-            elif isinstance(value, tuple):
+            if isinstance(value, tuple):
                 found.setdefault(f"{name}_count", {})[key] = value[0]
                 if value[1] is not None:
                     found.setdefault(f"{name}_sum", {})[key] = value[1]

@@ -51,7 +51,12 @@ class FarSide:
 
 @dataclass(frozen=True)
 class Seen:
-    """What came: the receiver's view, and the bytes of each connection by the port that it came to."""
+    """What came, as the receiver has it.
+
+    Attributes:
+        connections: The bytes of each connection, by the port that it came to.
+        exposed: What a Collector exposes of it to Prometheus.
+    """
 
     requests: tuple[Request, ...]
     points: tuple[Point, ...]
@@ -59,6 +64,7 @@ class Seen:
     spans: tuple[Span, ...]
     connections: Mapping[str, list[Connection]]
     faults: tuple[str, ...]
+    exposed: Mapping[str, list[tuple[dict[str, str], float]]] = field(default_factory=dict)
 
 
 class _Open:

@@ -72,7 +72,7 @@ class Place:
         """Begin to listen; the ports by ``grpc`` and ``http``."""
         return dict(self._far_sides.open(name, wanted))
 
-    def seen(self, name: str) -> Seen:
+    def seen(self, name: str, *, complete: bool) -> Seen:  # noqa: ARG002 - a receiver has what it acknowledged
         """What came so far."""
         seen: Seen = self._far_sides.seen(name)
         return seen

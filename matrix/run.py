@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from matrix import expected
+from matrix.collector.place import CollectorPlace
 from matrix.credentials import Credentials
 from matrix.far_side import FarSide, Seen
 from matrix.network import Place
@@ -56,13 +57,13 @@ class Stage:
     """What all scenarios of a run share: the places of far sides, credentials, a folder, and turns at starting."""
 
     folder: Path
-    here: Place
+    here: Place | CollectorPlace
     away: Place
     credentials: Credentials
     crowd: Crowd
 
 
-def far_side_of(scenario: Scenario, stage: Stage, place: Place) -> FarSide:
+def far_side_of(scenario: Scenario, stage: Stage, place: Place | CollectorPlace) -> FarSide:
     """What has to stand at the other end."""
     wanted = FarSide("::1" if scenario.feature == "ipv6" else place.host, path=place.path)
     if scenario.feature == "restart":
@@ -106,7 +107,7 @@ def probe_environment(scenario: Scenario, folder: Path) -> dict[str, str]:
         "PROBE_STEP_S": repr(scenario.step_s),
         "PROBE_RESULT": str(folder / "result.json"),
         "PROBE_EXIT_CODE": "0"
-        if scenario.expects in ("delivered", "printed", "scraped", "silent", "both", "recovered")
+        if scenario.expects in ("delivered", "printed", "scraped", "silent", "both", "recovered", "collected")
         else "3",
     }
 
@@ -180,7 +181,7 @@ def run(scenario: Scenario, stage: Stage, *, telemetry: bool = True, package: Pa
         on_worked = scrape.read if scrape else None
         watched = watch([PROBE], environ, stage.crowd, work_s=work_s, look_s=look_s, on_worked=on_worked)
         if endpoint:
-            seen = place.seen(name)
+            seen = place.seen(name, complete=scenario.expects == "collected")
         proxied = proxy.requests() if proxy else []
     result: dict[str, Any] = {}
     with suppress(FileNotFoundError):

@@ -22,6 +22,7 @@ Outcome = Literal[
     "scraped",  # Prometheus reads it
     "printed",  # it stands on standard output
     "both",  # it arrives, and stands on standard output
+    "collected",  # a Collector has all of it
 ]
 Feature = Literal["ipv6", "mtls", "restart", "proxy"]
 

@@ -22,6 +22,7 @@ from claude_monitoring.receiver import OtlpReceiver
 from matrix.check import Check
 from matrix.check_wire import grpc_calls
 from matrix.checks import judge
+from matrix.collector.place import CollectorPlace
 from matrix.credentials import Credentials
 from matrix.network import Place
 from matrix.process import Crowd, NotRunError
@@ -42,6 +43,7 @@ def run_all(
     *,
     time_scale: float = 1.0,
     packages: Mapping[str, Path] | None = None,
+    through_collector: bool = False,
 ) -> dict[str, Any]:
     """Run ``scenarios`` side by side; the results, in the shape that ``report.py`` describes.
 
@@ -50,13 +52,19 @@ def run_all(
         on_change: Told each row when it changes its state.
         time_scale: What intervals are multiplied with.
         packages: For the mutations: what a scenario's probe uses in place of the installed package, by its id.
+        through_collector: The real Collector stands in the place of local far sides.
+
+    Raises:
+        NotRunError: There is no Collector, and none can be built.
     """
     began_s = time.monotonic()
     scaled = [scenario.scaled(time_scale) for scenario in scenarios]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matrix-")))
         crowd = Crowd()
-        here, away = stack.enter_context(Place()), stack.enter_context(Place(remote=True))
+        here: Place | CollectorPlace = CollectorPlace(folder) if through_collector else Place()
+        stack.enter_context(here)
+        away = stack.enter_context(Place(remote=True))
         stage = Stage(folder, here, away, Credentials(folder), crowd)
         decoys = _Decoys(stack)
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=2 * len(scaled) + 1))
@@ -67,7 +75,7 @@ def run_all(
             for scenario in sorted(scaled, key=lambda one: -one.interval_s * one.periods)
         ]
         rows = {row["id"]: row for row in (future.result() for future in work)}
-        network = f"{away.description}{decoys.description}"
+        network = f"{here.description if through_collector else away.description}{decoys.description}"
     return {
         "made": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "time_scale": time_scale,

@@ -166,6 +166,7 @@ class OtlpGrpcExporter(OtlpExporter):
             retry_after_s=after,
             uncertain=is_broken or (code in _UNCERTAIN and not _never_connected(details)),
             error=error,
+            unreached=is_broken or code in {"DEADLINE_EXCEEDED", "UNAVAILABLE"} or _speaks_http(details),
         )
 
     def _explain(self, code: str, details: str) -> str:

@@ -96,7 +96,8 @@ class OtlpHttpExporter(OtlpExporter):
             response.release_conn()
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as exc:
             uncertain = not any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(exc))
-            return ExportResult(ok=False, retryable=True, uncertain=uncertain, error=self._explain(exc))
+            error = self._explain(exc)
+            return ExportResult(ok=False, retryable=True, uncertain=uncertain, error=error, unreached=True)
         except ValueError:  # its text would show the header
             return ExportResult(ok=False, error=self._bad_header)
         return self._judge(response, answer)

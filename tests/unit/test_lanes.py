@@ -367,6 +367,15 @@ def test_two_signals_that_fail_alike_at_one_endpoint_are_one_line(caplog: pytest
     ]
 
 
+def test_a_broken_connection_that_looks_different_to_two_signals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    target = Target("otlp http://h:4317")
+    target.failed("metrics", "h:4317 does not speak HTTP/1.1", unreached=True)
+    target.failed("logs", "h:4317 closed the connection", unreached=True)
+    target.works("metrics")
+    target.works("logs")
+    assert ["works again" in record.message for record in caplog.records] == [False, True]
+
+
 def test_a_flush_waits_for_the_worker_and_tells_whether_all_was_taken() -> None:
     exporter = Scripted(OK)
     lane = buffer_lane(exporter)
