@@ -15,6 +15,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from claude_monitoring import AgentMonitor
 from claude_monitoring import receiver as package
 from claude_monitoring.receiver import Log, OtlpReceiver, Point, Span
 from claude_monitoring.types import Signal
@@ -312,6 +313,24 @@ def test_a_refused_request_is_kept_but_counts_for_nothing(receiver: OtlpReceiver
     assert [(request.status, request.accepted) for request in receiver.requests] == [(503, False), (200, True)]
     assert len(receiver.metrics) == 1
     assert receiver.requests[0].message == receiver.requests[1].message
+
+
+@EACH_PROTOCOL
+def test_a_request_without_the_required_header_is_refused(protocol: str) -> None:
+    with OtlpReceiver(required_headers={"Authorization": "Bearer right"}) as receiver:
+        for token in ("wrong", "right"):
+            with AgentMonitor(
+                token,
+                export_to_grafana=True,
+                endpoint=receiver.endpoint(protocol),
+                protocol=protocol,
+                headers={"authorization": f"Bearer {token}"},
+                strict=False,
+            ) as monitor:
+                monitor.increment("steps")
+        refused = "UNAUTHENTICATED" if protocol == "grpc" else 401
+        assert {request.status for request in receiver.requests} == {refused, "OK" if protocol == "grpc" else 200}
+        assert [receiver.total("claude.steps", agent=token) for token in ("wrong", "right")] == [0, 1]
 
 
 def test_counted_answers_come_first_in_order_and_then_the_lasting_one(receiver: OtlpReceiver) -> None:
