@@ -26,6 +26,7 @@ _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 30.0
 _LONGEST_ASKED_S = 900.0
 _NOTHING = ExportResult(ok=True)
+_JITTER = random.Random()  # noqa: S311 - it is no secret; of our own, since the host may have seeded the global one
 
 
 class Lane:
@@ -171,7 +172,7 @@ class Lane:
         """Jittered, doubling backoff, or what the far side asked for (OTLP specification, "Retryable errors")."""
         self._backoff_s = min(max(self._backoff_s * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
         if result.retry_after_s is None:
-            return self._backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+            return self._backoff_s * _JITTER.uniform(0.8, 1.2)
         wait = min(max(result.retry_after_s, 0.05), _LONGEST_ASKED_S)
         self._asked_until = time.monotonic() + wait
         return wait

@@ -21,6 +21,9 @@ if find_spec("hypothesis") is not None:  # the packaging environment goes withou
     settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)
     settings.load_profile("untimed")
 
+if find_spec("coverage") is not None:
+    from coverage import Coverage
+
 FOREIGN = ("ANTHROPIC_", "CLAUDE_", "CLAUDECODE", "GRPC_", "OTEL_")
 
 
@@ -47,3 +50,11 @@ def internal_faults() -> Iterator[list[BaseException]]:
     _sealed.set_internal_error_hook(None)
     if faults:
         raise faults[0]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands in its coverage here: 10 s later it is killed, and to clear up may take it longer."""
+    measured = Coverage.current() if hasattr(session.config, "workerinput") else None
+    if measured is not None:
+        measured.stop()
+        measured.save()

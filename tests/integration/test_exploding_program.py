@@ -21,7 +21,8 @@ from matrix.prometheus_server import Prometheus
 
 from .program import environment, needs
 
-pytestmark = pytest.mark.slow  # the first test waits for all that is recorded and scraped, about 20 s
+# The first test waits for all that is recorded and scraped, about 20 s, and no scrape may be late.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SCRAPE_INTERVAL_S = 1.5  # also the bound on the time of a scrape, and the machine may be busy
 ROUNDS = 2

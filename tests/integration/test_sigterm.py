@@ -28,6 +28,8 @@ PROGRAM = """
         for _ in range(600):  # a signal that comes just before a sleep does not end it
             time.sleep(0.1)
 """
+# A busy machine: what is to arrive has more time than the usual 2 s.
+PATIENT = {"CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS": "20000"}
 HANDLER = """
     def on_term(number, frame):
         monitor.increment("late")
@@ -64,7 +66,7 @@ def terminated(env: dict[str, str], arguments: str = "", before: str = "") -> su
 def test_asked_for_it_all_is_delivered_before_the_program_ends_by_the_signal(
     receiver: OtlpReceiver, protocol: str
 ) -> None:
-    ended = terminated(environment(receiver.endpoint(protocol), protocol), ", flush_on_sigterm=True")
+    ended = terminated(environment(receiver.endpoint(protocol), protocol, **PATIENT), ", flush_on_sigterm=True")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "", "")
     assert receiver.total("claude.steps") == 3
     assert receiver.total("claude.sessions.active") == 0
@@ -72,7 +74,7 @@ def test_asked_for_it_all_is_delivered_before_the_program_ends_by_the_signal(
 
 
 def test_the_variable_asks_as_well(receiver: OtlpReceiver) -> None:
-    env = environment(receiver.http_endpoint, CLAUDE_MONITORING_FLUSH_ON_SIGTERM="1")
+    env = environment(receiver.http_endpoint, CLAUDE_MONITORING_FLUSH_ON_SIGTERM="1", **PATIENT)
     assert terminated(env).returncode == -signal.SIGTERM
     assert receiver.total("claude.steps") == 3
 
@@ -84,7 +86,7 @@ def test_not_asked_for_it_the_signal_does_what_it_always_did(receiver: OtlpRecei
 
 
 def test_the_hosts_own_handler_runs_after_the_flush_and_may_still_record(receiver: OtlpReceiver) -> None:
-    ended = terminated(environment(receiver.http_endpoint), ", flush_on_sigterm=True", HANDLER)
+    ended = terminated(environment(receiver.http_endpoint, **PATIENT), ", flush_on_sigterm=True", HANDLER)
     assert (ended.returncode, ended.stdout, ended.stderr) == (5, "handled 1", "")
     assert receiver.total("claude.steps") == 3
     assert receiver.total("claude.late") == 1
@@ -100,7 +102,7 @@ def test_a_host_that_ignores_the_signal_goes_on_ignoring_it(receiver: OtlpReceiv
         os.kill(os.getpid(), signal.SIGTERM)
         print("still here")
     """
-    done = run_program(code, environment(receiver.http_endpoint))
+    done = run_program(code, environment(receiver.http_endpoint, **PATIENT))
     assert (done.returncode, done.stdout, done.stderr) == (0, "still here\n", "")
     assert receiver.total("claude.steps") == 1
 
@@ -147,6 +149,6 @@ def test_a_forked_child_sends_its_own(receiver: OtlpReceiver) -> None:
         os.kill(child, signal.SIGTERM)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    done = run_program(code, environment(receiver.http_endpoint))
+    done = run_program(code, environment(receiver.http_endpoint, **PATIENT))
     assert done.stdout == f"{-signal.SIGTERM}\n"
     assert receiver.total("claude.steps") == 11
