@@ -11,7 +11,7 @@ from matrix.mutations import MUTATIONS, Mutation, mutate
 from matrix.scenarios import SCENARIOS
 from matrix.session import run_all
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 TIME_SCALE = 0.3
 BY_ID = {scenario.id: scenario for scenario in SCENARIOS}
