@@ -29,6 +29,9 @@ MEANINGS = {
     "partly": "the signals that are well configured arrived, and one line named the other",
     "scraped": "a Prometheus server read the exact totals",
     "printed": "the exact totals stood on standard output",
+    "both": "it arrived, and stood on standard output",
+    "recovered": "all arrived after an outage, which one line began and one ended",
+    "collected": "a real Collector has the exact totals, and exposes them under the right names",
 }
 SIGNALS = ("metrics", "logs", "traces")
 COSTS = {"peak_mb": ("peak memory", "MB", 1), "cpu_s": ("CPU time", "s", 2), "threads": ("threads", "", 0)}

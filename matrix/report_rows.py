@@ -21,6 +21,7 @@ GROUPS = {
     "fault": "Faults in the settings",
     "fast": "Fast intervals",
     "extended": "Beyond the 54",
+    "collector": "Through a Collector",
 }
 TENTHS_BELOW_S = 10
 SHORT = 60
