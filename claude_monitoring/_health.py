@@ -38,11 +38,12 @@ class ExporterHealth:
     """One signal to one exporter. Counts are of data points, events or spans, since the pipeline began.
 
     Attributes:
-        name: Exporter and endpoint, such as ``otlp grpc http://localhost:4317``; without user and password.
+        name: Exporter and endpoint, such as ``otlp grpc http://localhost:4317``; without user, password and query.
         signal: What it delivers.
         last_success_unix_s: When the far side last acknowledged something, in seconds since the epoch.
         consecutive_failures: Attempts that failed since then; 0 if the latest went well.
         last_error: Cause and mend of the latest failure in one line; empty if the latest attempt went well.
+        uncertain: Whether the far side may have what the latest attempt sent, though it failed: no answer came.
         sent: Acknowledged by the far side.
         refused: Refused by the far side: in an acknowledged request, or with the whole of it.
         waiting: Not acknowledged yet, and kept: for metrics, the points of the latest attempt that failed.
@@ -55,6 +56,7 @@ class ExporterHealth:
     last_success_unix_s: float | None = None
     consecutive_failures: int = 0
     last_error: str = ""
+    uncertain: bool = False
     sent: int = 0
     refused: int = 0
     waiting: int = 0

@@ -59,6 +59,7 @@ class Lane:
         self._sent = self._refused = self._failures = 0
         self._last_success: float | None = None
         self._last_error = ""
+        self._uncertain = False
         self._dropped: Counter[str] = Counter()
         self._spooled = 0
         self._putting_away = threading.RLock()
@@ -216,6 +217,7 @@ class Lane:
         """Note the outcome, and let the host know when failing begins and ends."""
         self.exports["ok" if result.ok else "failed"] += 1
         self._last_error = "" if result.ok and not result.rejected else result.error
+        self._uncertain = result.uncertain
         if result.ok:
             self._failures, self._last_success = 0, time.time()
         else:
@@ -253,6 +255,7 @@ class Lane:
             last_success_unix_s=self._last_success,
             consecutive_failures=self._failures,
             last_error=self._last_error,
+            uncertain=self._uncertain,
             sent=self._sent,
             refused=self._refused,
             waiting=self.waiting(),

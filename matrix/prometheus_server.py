@@ -64,6 +64,11 @@ class Prometheus:
     ) -> None:
         self._stack.close()
 
+    @property
+    def url(self) -> str:
+        """Where its HTTP API is."""
+        return f"http://127.0.0.1:{self._pool.port}{self._prefix}"
+
     def query(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
         """The values of an instant query by their labels; those of a number or scalar have none."""
         data = self._get("/api/v1/query", query=expression)

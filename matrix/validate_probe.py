@@ -28,10 +28,6 @@ _ROWS = {"metrics": "metric", "logs": "event", "traces": "span"}
 _ENOUGH_FAILURES = 3
 _POLL_S = 0.05
 _LATE = ("in time", "too slow")
-# Health has no field for it: in the words of the package, failures after which the far side may have the data.
-_NOBODY_KNOWS = (
-    *_LATE, "no answer", "closed the connection", "broke off", "was closed while", "answered 502", "answered 504",
-)  # fmt: skip
 
 
 class _Rows(logging.Handler):
@@ -129,8 +125,6 @@ class Probe:
         error = one.last_error
         if kind == "otlp":
             otlp = getattr(self._settings, f"{one.signal}_otlp")
-            query = otlp.endpoint.partition("?")[2]
-            error = error.replace(f"?{query}", "?***") if query else error
             through = f"{otlp.protocol} {shown_url(otlp.endpoint)}"
             expected = f"{items} acknowledged by {through.partition('/v1/')[0]}, none refused"
         if one.refused:
@@ -142,7 +136,8 @@ class Probe:
             )
         attempts = one.consecutive_failures
         seen = f"{items} not acknowledged, {_count(attempts, 'attempts')} failed"
-        if error and not any(sign in error for sign in _NOBODY_KNOWS):
+        is_open = one.uncertain and "does not speak" not in error  # what speaks another protocol has not taken it
+        if error and not (is_open or any(sign in error for sign in _LATE)):
             return Check("signal", one.signal, through, "refused", expected, seen, error)
         if not error or any(sign in error for sign in _LATE):
             error = error or f"no answer within {timeout_s:g} s; is it reachable?"

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from claude_monitoring._health import ITEMS
 from claude_monitoring._settings import OtlpSettings
+from claude_monitoring._settings_url import redact_url
 from claude_monitoring._version import __version__
 from claude_monitoring.exporters import encoding
 from claude_monitoring.types import AttributeValue, ExportResult, Signal, Temporality
@@ -53,6 +54,8 @@ class OtlpExporter(ABC):
         self._temporality = temporality
         url = urlsplit(settings.endpoint)
         self._where = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+        self._shown = redact_url(self._where)
+        self._query = url.query
         self._host_port = url.netloc.rpartition("@")[2]
         self._bad_header = f"a header can't be sent to {self._host_port}; look at OTEL_EXPORTER_OTLP_HEADERS"
         self._request_s = settings.timeout_s if settings.timeout_s > 0 else math.inf
@@ -67,8 +70,8 @@ class OtlpExporter(ABC):
 
     @property
     def name(self) -> str:
-        """Protocol and endpoint, without user and password."""
-        return f"otlp {self._settings.protocol} {self._where}"
+        """Protocol and endpoint, without user, password and query."""
+        return f"otlp {self._settings.protocol} {self._shown}"
 
     @property
     def temporality(self) -> Temporality:
@@ -146,8 +149,8 @@ class OtlpExporter(ABC):
         return ExportResult(ok=True, error=words)
 
     def _clean(self, words: str) -> str:
-        """A far side's words as one short line, in which no header value of ours is repeated."""
-        for _, value in self._settings.headers:
+        """A far side's words as one short line, in which neither a header's value nor the query of ours is repeated."""
+        for value in (self._query, *(value for _, value in self._settings.headers)):
             for secret in (value, *value.split()):
                 if len(secret) >= _MIN_SECRET_CHARS:
                     words = words.replace(secret, "***")

@@ -196,7 +196,7 @@ class OtlpGrpcExporter(OtlpExporter):
         )
         for words, text in (
             (("refused",), f"nothing listens on {where}; start the collector or set OTEL_EXPORTER_OTLP_ENDPOINT"),
-            (_NO_HOST, f"unknown host in {self._where}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
+            (_NO_HOST, f"unknown host in {self._shown}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
             (("wrong_version_number",), f"{where} answers without TLS; write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"),
             (("has expired",), f"the certificate of {where} has expired; renew it there"),
             (("hostname verification", "peer name"), f"the certificate of {where} is for another host; {_OTHER_HOST}"),

@@ -142,9 +142,9 @@ class OtlpHttpExporter(OtlpExporter):
 
     def _not_otlp(self, kind: str) -> ExportResult:
         if kind in {_JSON, _PROTOBUF}:
-            return ExportResult(ok=False, error=f"{self._where} answered with success and something that is not OTLP")
+            return ExportResult(ok=False, error=f"{self._shown} answered with success and something that is not OTLP")
         error = (
-            f"{self._where} answered with a page, not OTLP ({self._clean(kind) or 'no content type'}); is that a login "
+            f"{self._shown} answered with a page, not OTLP ({self._clean(kind) or 'no content type'}); is that a login "
             "page or another service? Set OTEL_EXPORTER_OTLP_ENDPOINT to the collector"
         )
         return ExportResult(ok=False, error=error)
@@ -169,7 +169,7 @@ class OtlpHttpExporter(OtlpExporter):
             mend = "it wants TLS: write https:// in OTEL_EXPORTER_OTLP_ENDPOINT"
         else:
             mend = "the collector's log says why"
-        return f"{self._where} answered {status}{said}; {mend}"
+        return f"{self._shown} answered {status}{said}; {mend}"
 
     def _explain(self, exc: BaseException) -> str:
         where = self._host_port
@@ -181,7 +181,7 @@ class OtlpHttpExporter(OtlpExporter):
         causes = list(_causes(exc))
         for kinds, text in (
             (urllib3.exceptions.ProxyError, f"the proxy for {where} can't be used; look at HTTPS_PROXY and NO_PROXY"),
-            (socket.gaierror, f"unknown host in {self._where}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
+            (socket.gaierror, f"unknown host in {self._shown}; look at OTEL_EXPORTER_OTLP_ENDPOINT"),
             (ConnectionRefusedError, absent),
             ((FileNotFoundError, PermissionError), _CERTIFICATE_FILES),
             (ssl.SSLError, self._explain_tls),
@@ -194,7 +194,7 @@ class OtlpHttpExporter(OtlpExporter):
             for cause in causes:
                 if isinstance(cause, kinds):
                     return text if isinstance(text, str) else text(cause)
-        return f"no answer from {self._where}: {self._clean(f'{type(exc).__name__}: {exc}')}"
+        return f"no answer from {self._shown}: {self._clean(f'{type(exc).__name__}: {exc}')}"
 
     def _explain_bad_line(self, cause: Any) -> str:
         if "\x15\x03" in cause.line or "\\x15\\x03" in cause.line:  # a TLS alert

@@ -309,6 +309,15 @@ def test_user_and_password_in_the_endpoint_are_not_shown(protocol: str) -> None:
 
 
 @EACH_HTTP
+def test_a_key_in_the_endpoints_query_is_sent_and_not_shown(receiver: OtlpReceiver, protocol: str) -> None:
+    with exporter_for(protocol, f"{receiver.endpoint(protocol)}/nowhere?api-key=pa55word") as exporter:
+        error = send(exporter, events()).error  # the receiver repeats the path in its 404
+        assert "answered 404" in error
+        assert "pa55word" not in exporter.name + error
+    assert "api-key=pa55word" in receiver.requests[0].path
+
+
+@EACH_HTTP
 def test_user_and_password_in_the_endpoint_are_sent(receiver: OtlpReceiver, protocol: str) -> None:
     endpoint = receiver.endpoint(protocol).replace("http://", "http://me:p%40ss@")
     with exporter_for(protocol, endpoint, headers=()) as exporter:

@@ -572,7 +572,7 @@ def test_a_real_prometheus_proves_the_round_trip_and_shows_a_namespace(
         collector(receiver, "otel_claude_validate_probe_total") as address,
         Prometheus([f"127.0.0.1:{port}", address], tmp_path) as server,
     ):
-        url = f"http://127.0.0.1:{server._pool.port}{server._prefix}"
+        url = server.url
         done = validate("--prometheus-url", url, **prometheus_exporter(port))
         assert (done.code, done.answer) == (
             0,
