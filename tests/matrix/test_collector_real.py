@@ -297,3 +297,15 @@ def test_deltas_of_a_series_that_was_idle_for_an_interval_add_up_too(otelcol: Pa
         run(collector, "http/protobuf", "delta")
         collector.wait_until(all_arrived)
         assert [value for _, value in collector.read_metrics()["claude_collector_odd_rounds_total"]] == [20]
+
+
+@pytest.mark.parametrize(("namespace", "code", "answer"), [("", 0, "PROVEN: "), ("otel", 1, "namespace: otel")])
+def test_validate_reads_its_probe_back(otelcol: Path, tmp_path: Path, namespace: str, code: int, answer: str) -> None:
+    with Collector(otelcol, tmp_path, namespace=namespace) as collector:
+        done = subprocess.run(
+            [sys.executable, "-m", "matrix", "validate", "--endpoint", collector.grpc_endpoint, "--protocol", "grpc",
+             "--metrics-url", collector.metrics_url],
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+    assert done.returncode == code, done.stdout
+    assert answer in done.stdout.splitlines()[-1]
