@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from matrix.process import NotRunError
-from matrix.prometheus_server import free_port
+from matrix.server_process import free_port
 
 __all__ = ["Proxy"]
 

@@ -13,7 +13,8 @@ from types import TracebackType
 import urllib3
 
 from matrix.process import NotRunError
-from matrix.prometheus_server import Prometheus, free_port
+from matrix.prometheus_server import Prometheus
+from matrix.server_process import free_port
 
 __all__ = ["Scrape", "Scraped"]
 

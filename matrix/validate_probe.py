@@ -16,7 +16,7 @@ from typing import Any
 
 from claude_monitoring import AgentMonitor, ExporterHealth, Settings
 from matrix import round_trip
-from matrix.prometheus_server import free_port
+from matrix.server_process import free_port
 from matrix.validate_report import Check, shown_url
 
 __all__ = ["Probe"]
