@@ -13,7 +13,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_file, run_program
+from .program import PATIENT, environment, run_file, run_program
 
 FarSide = Callable[[], AbstractContextManager[int]]
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
@@ -239,7 +239,7 @@ def test_workers_of_multiprocessing_deliver_what_they_recorded(method: str, tmp_
         """)
     )
     with OtlpReceiver() as receiver:
-        ended = run_file(program, environment(receiver.http_endpoint))
+        ended = run_file(program, environment(receiver.http_endpoint, **PATIENT))
         assert (ended.returncode, ended.stderr) == (0, "")
         assert receiver.total("claude.steps") == 106
         assert receiver.total("claude.sessions.active") == 0

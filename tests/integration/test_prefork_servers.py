@@ -19,7 +19,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, unmeasured
+from .program import PATIENT, environment, unmeasured
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
@@ -117,7 +117,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> re
 
 def settings(receiver: OtlpReceiver, protocol: str, folder: Path, *, in_master: bool) -> dict[str, str]:
     env = environment(
-        receiver.endpoint(protocol), protocol, **NOT_ON_THE_BEAT, USED_IN_MASTER="1" if in_master else "",
+        receiver.endpoint(protocol), protocol, **NOT_ON_THE_BEAT, **PATIENT, USED_IN_MASTER="1" if in_master else "",
         QUEUE=str(folder), HOME=str(folder),
     )  # fmt: skip
     return unmeasured(env)
