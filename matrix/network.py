@@ -138,7 +138,7 @@ def _why_no_namespace() -> str:
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unreached(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise Unreached(f"{command[0]}: {done.stderr.strip()}")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
