@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
-from matrix.prometheus_server import Prometheus, free_port
+from matrix.prometheus_server import Prometheus
 from matrix.round_trip import Sample, judge
+from matrix.server_process import free_port
 
 REPO = Path(__file__).parents[2]
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
