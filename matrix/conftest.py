@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -49,8 +49,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Run what is selected."""
-    items = cast("list[pytest.Function]", [item for item in session.items if isinstance(item, pytest.Function)])
-    scenarios = [cast("Scenario", item.callspec.params["scenario"]) for item in items if "row" in item.fixturenames]
+    params = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
+    scenarios = [one["scenario"] for one in params if isinstance(one.get("scenario"), Scenario)]
     if scenarios and not session.config.option.collectonly:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up, as Ctrl-C does
         session.config.stash[ROWS] = _run(session.config, scenarios)
