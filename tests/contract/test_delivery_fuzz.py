@@ -49,7 +49,9 @@ def check(protocol: str, port: int, *, may_be_acknowledged: bool, must_be: bool 
     assert (state.sent, state.refused, state.waiting).count(1) == 1
     assert state.sent == 1 or state.waiting == 1 or not health.ok  # waiting: the flush gave up before any answer
     assert lines.foreign() == []
-    assert len(lines.warnings()) <= 1
+    faulty = [line for line in lines.warnings() if "works again" not in line]  # which a busy machine's time-out brings
+    assert len(faulty) <= 1
+    assert len(lines.warnings()) <= 2 * len(faulty)
     assert all(f"127.0.0.1:{port}" in line for line in lines.warnings())
     assert all("\n" not in line and len(line) < 800 and "s3cr3t" not in line for line in lines.warnings())
 
