@@ -20,12 +20,17 @@ __all__ = [
     "IDENTIFIERS",
     "NATIVE_EVENTS",
     "NATIVE_SCOPE",
+    "TRACING_SCOPE",
+    "TRACING_VERSION",
     "MetricSpec",
     "render_markdown",
 ]
 
 NATIVE_SCOPE = "com.anthropic.claude_code"
 EVENTS_SCOPE = "com.anthropic.claude_code.events"
+TRACING_SCOPE = "com.anthropic.claude_code.tracing"
+TRACING_VERSION = "1.0.0"
+"""A constant, whatever the version of the program (reference section 2)."""
 FRAMEWORK_SCOPE = "claude_monitoring"
 
 DURATION_BOUNDS_S = (
@@ -41,8 +46,9 @@ ACCOUNT_KEYS = frozenset({"user.email", "user.account_uuid", "user.account_id", 
 
 _BASE_KEYS: dict[Base, tuple[str, ...]] = {
     "native": (
-        "user.id", "session.id", "app.version", "app.entrypoint", *sorted(ACCOUNT_KEYS), "terminal.type", "agent.name",
-        "project.name",
+        "user.id", "session.id", "app.version", "app.entrypoint", *sorted(ACCOUNT_KEYS), "vcs.repository.url.full",
+        "vcs.owner.name", "vcs.repository.name", "vcs.provider.name", "anthropic.provider", "anthropic.custom_base_url",
+        "terminal.type", "agent.name", "project.name",
     ),
     "framework": ("agent", "project", "sprint"),
     "agent": ("agent",),

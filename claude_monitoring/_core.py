@@ -18,6 +18,7 @@ from claude_monitoring._labels import MAX_CONTENT_CHARS, Pairs, as_text, monitor
 from claude_monitoring._once import import_what_registers_fork_hooks, once
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._recorder import as_dict, write
+from claude_monitoring._repository import repository_attributes
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._settings import Settings, hint
@@ -209,6 +210,10 @@ class MonitorCore(TaskRecorder):
             attributes["session.id"] = session_id if settings.include_session_id and session_id else None
             attributes["app.version"] = __version__ if settings.include_version else None
             attributes["app.entrypoint"] = "claude_monitoring" if settings.include_entrypoint else None
+            if settings.include_repository:
+                attributes.update(repository_attributes())
+            attributes["anthropic.provider"] = settings.anthropic_provider
+            attributes["anthropic.custom_base_url"] = settings.custom_base_url
             attributes["terminal.type"] = settings.terminal_type
             attributes["agent.name"] = self.agent_id
             attributes["project.name"] = self.project_name

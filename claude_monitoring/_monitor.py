@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _process
-from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._context import current_frame
-from claude_monitoring._core import MonitorCore, monitors, redirect
+from claude_monitoring._core import monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
 from claude_monitoring._event_loops import run_beside_the_loop
-from claude_monitoring._events import emit_to, iso_time, make_event
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
 from claude_monitoring._health import Health
 from claude_monitoring._labels import MAX_NAME_CHARS, as_text
+from claude_monitoring._native_recorder import NativeRecorder
 from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
@@ -27,7 +25,7 @@ from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._settings import Settings
 from claude_monitoring._task import Task, TaskSpec
-from claude_monitoring.types import AttributeValue, Labels
+from claude_monitoring.types import Labels
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +43,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AgentMonitor(MonitorCore):
+class AgentMonitor(NativeRecorder):
     """Records what one agent does and delivers it as the environment, or the arguments, say.
 
     Recording never raises, waits for the network or prints more than one line for one fault, unless ``strict``.
@@ -236,37 +234,6 @@ class AgentMonitor(MonitorCore):
     def span(self, name: str, attributes: Mapping[str, object] | None = None) -> SpanScope:
         """A span of your own, as a context manager; spans opened inside are its children."""
         return SpanScope(self, as_text(name, MAX_NAME_CHARS), self._content("span", attributes))
-
-    def event(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
-        """Record an event as an OpenTelemetry log record.
-
-        Args:
-            name: One of Claude Code's event names (``tool_result``) is sent as ``claude_code.<name>``; any other as
-                ``claude.<name>``.
-            attributes: Beside the standard ones, ``event.name``, ``event.timestamp`` and ``event.sequence``.
-        """
-        own = self._content("event", attributes)
-        with Sealed():
-            if not self._live() or self._pipeline is None:
-                return
-            if not (self._pipeline.wants_events or self._logger_provider):
-                return
-            short = as_text(name, MAX_NAME_CHARS).removeprefix("claude_code.").removeprefix("claude.")
-            native = short in NATIVE_EVENTS
-            now = time.time_ns()
-            whole: dict[str, AttributeValue] = {
-                **dict(self._standard_attributes(self.session_id)),
-                "event.name": short,
-                "event.timestamp": iso_time(now),
-                "event.sequence": next(self._root()._sequence),
-                **own,
-            }
-            body = f"{'claude_code' if native else 'claude'}.{short}"
-            scope = EVENTS_SCOPE if native else FRAMEWORK_SCOPE
-            if self._logger_provider is not None:
-                emit_to(self._logger_provider, body, now, whole, scope)
-            else:
-                self._pipeline.add_event(make_event(body, now, whole, scope))
 
     def counter(self, name: str, labels: Labels | None = None) -> CounterHandle:
         """A handle for ``increment(name, ..., labels)`` in hot loops: ``handle.add(1)``."""

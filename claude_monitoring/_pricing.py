@@ -11,7 +11,10 @@ from claude_monitoring._once import once
 __all__ = ["PriceTable", "PriceTableError", "Tokens", "cost_usd"]
 
 PriceTable = Mapping[str, Mapping[str, float]]
-"""Model name to US dollars for a million tokens, by ``input``, ``output``, ``cache_read``, ``cache_creation``."""
+"""Model name to US dollars for a million tokens, by ``input``, ``output``, ``cache_read``, ``cache_creation``, and, if
+they cost more, ``cache_creation_1h``."""
+_1H_WRITE = 2
+"""A token written to the cache for an hour costs so many times what one of input does (Anthropic, "Prompt caching")."""
 
 
 class PriceTableError(ValueError):
@@ -19,12 +22,16 @@ class PriceTableError(ValueError):
 
 
 class Tokens(NamedTuple):
-    """Tokens of one call. ``input`` leaves those of the cache out, as Claude Code and Anthropic's API do."""
+    """Tokens of one call. ``input`` leaves those of the cache out, as Claude Code and Anthropic's API do.
+
+    ``cache_creation_1h`` are those of ``cache_creation`` that live for an hour.
+    """
 
     input: float = 0
     output: float = 0
     cache_read: float = 0
     cache_creation: float = 0
+    cache_creation_1h: float = 0
 
 
 def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None:
@@ -38,18 +45,24 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
     """
     if own is not None and model in own:
         prices = _checked_row(model, own[model])
-        return math.fsum(count * prices.get(kind, 0.0) for kind, count in tokens._asdict().items()) / 1e6
+        prices = {"cache_creation_1h": prices.get("cache_creation", 0.0), **prices}
+        counts = {**tokens._asdict(), "cache_creation": tokens.cache_creation - tokens.cache_creation_1h}
+        return math.fsum(count * prices.get(kind, 0.0) for kind, count in counts.items()) / 1e6
     with once:
         from genai_prices import Usage, calc_price
     whole = {name: int(value) for name, value in tokens._asdict().items()}
+    short = max(0, whole["cache_creation"] - whole["cache_creation_1h"])
     usage = Usage(
-        input_tokens=whole["input"] + whole["cache_read"] + whole["cache_creation"],
+        input_tokens=whole["input"] + whole["cache_read"] + short,
         output_tokens=whole["output"],
         cache_read_tokens=whole["cache_read"],
-        cache_write_tokens=whole["cache_creation"],
+        cache_write_tokens=short,
     )
     try:
-        return float(calc_price(usage, model).total_price)
+        price = calc_price(usage, model).total_price
+        if whole["cache_creation_1h"]:
+            price += _1H_WRITE * calc_price(Usage(input_tokens=whole["cache_creation_1h"]), model).total_price
+        return float(price)
     except LookupError:
         return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._task import Task
 
-__all__ = ["MonitorFrame", "Scope", "Session", "SpanScope", "set_attribute", "status_of"]
+__all__ = ["InnerScope", "MonitorFrame", "Scope", "Session", "SpanScope", "set_attribute", "status_of"]
 
 
 def status_of(exc: BaseException | None) -> str:
@@ -156,10 +156,11 @@ class Scope:
     def _end(self, exc: BaseException | None, result: object) -> None:
         raise NotImplementedError
 
-    def _open_span(self, name: str, attributes: dict[str, AttributeValue]) -> None:
+    def _open_span(self, name: str, attributes: dict[str, AttributeValue], *, native: bool = False) -> None:
         tracing = self.monitor._tracing
         if tracing is not None:
-            self.span = tracing.tracer.start_span(name, attributes=attributes)
+            tracer = tracing.native_tracer if native else tracing.tracer
+            self.span = tracer.start_span(name, attributes=attributes)
             self._otel_context = tracing.in_context(self.span)
 
     def _close_span(self, exc: BaseException | None, status: str) -> None:
@@ -203,7 +204,7 @@ class Scope:
         self.__exit__(kind, exc, trace)
 
 
-class _Inner(Scope):
+class InnerScope(Scope):
     """A scope that takes its session and task from what is around it."""
 
     __slots__ = ("_session", "_task")
@@ -229,7 +230,7 @@ class _Inner(Scope):
         return self._task
 
 
-class MonitorFrame(_Inner):
+class MonitorFrame(InnerScope):
     """A monitor in a ``with``: it is the active one inside."""
 
     __slots__ = ()
@@ -241,7 +242,7 @@ class MonitorFrame(_Inner):
         """Nothing of its own."""
 
 
-class SpanScope(_Inner):
+class SpanScope(InnerScope):
     """A span of the caller's own, made with ``monitor.span``."""
 
     __slots__ = ("_attributes", "_name")
@@ -264,7 +265,7 @@ class SpanScope(_Inner):
         set_attribute(self.span, key, value)
 
 
-class Session(_Inner):
+class Session(InnerScope):
     """One session: ``session_id`` on Claude Code's metrics and events while it is current."""
 
     __slots__ = ("_started", "is_open", "outer", "session_id")

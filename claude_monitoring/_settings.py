@@ -85,6 +85,8 @@ class Settings:
     strict: bool
     user_id: str
     terminal_type: str
+    anthropic_provider: str
+    custom_base_url: bool
     exports_nothing: bool = field(default=False, compare=False)
     """Whether a signal's exporter is ``none`` because somebody said so."""
     problems: tuple[str, ...] = field(default=(), compare=False)
@@ -160,6 +162,9 @@ def _identify(sources: Sources, values: dict[str, Any]) -> None:
     own = sources.find("service_name") and sources.value("service_name")
     values["service_name"] = own or attributes.get("service.name") or sources.default("service_name")
     values["user_id"] = sources.value("user_id") or user_id(sources.value("home") or sources.value("userprofile"))
+    used = [name for name in ("bedrock", "vertex", "foundry") if sources.value(f"use_{name}")]
+    values["anthropic_provider"] = used[0] if used else "firstParty"
+    values["custom_base_url"] = bool(sources.value("anthropic_base_url"))
     terminal = (sources.value(name) for name in ("term_program", "tmux", "term"))
     values["terminal_type"] = sources.value("terminal_type") or terminal_type(*terminal)
 

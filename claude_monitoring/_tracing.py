@@ -6,12 +6,12 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from claude_monitoring._catalog import FRAMEWORK_SCOPE
+from claude_monitoring._catalog import FRAMEWORK_SCOPE, TRACING_SCOPE, TRACING_VERSION
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._version import __version__
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
 __all__ = ["Tracing", "forget_providers", "tracing_for"]
 
@@ -19,13 +19,14 @@ _providers: weakref.WeakKeyDictionary[Pipeline, TracerProvider] = weakref.WeakKe
 
 
 class Tracing:
-    """A tracer, with what scopes need of OpenTelemetry's API, which is imported where there is a tracer alone."""
+    """Our tracers, with what scopes need of OpenTelemetry's API, which is imported where there is a tracer alone."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.context import Context, attach, detach, get_current
         from opentelemetry.trace import set_span_in_context
 
-        self.tracer = tracer
+        self.tracer = provider.get_tracer(FRAMEWORK_SCOPE, __version__)
+        self.native_tracer = provider.get_tracer(TRACING_SCOPE, TRACING_VERSION)
         self.in_context = set_span_in_context
         self.attach = attach
         self.detach = detach
@@ -41,7 +42,7 @@ def tracing_for(pipeline: Pipeline, given: TracerProvider | None, *, ask_host: b
     """
     host = _host_provider() if ask_host else None
     provider = given or host or (_own_provider(pipeline) if pipeline.wants_spans else None)
-    return Tracing(provider.get_tracer(FRAMEWORK_SCOPE, __version__)) if provider is not None else None
+    return Tracing(provider) if provider is not None else None
 
 
 def _host_provider() -> TracerProvider | None:

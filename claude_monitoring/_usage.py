@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class UsageRecorder(Recorder):
             return None
         return checked
 
-    def record_usage(
+    def record_usage(  # noqa: PLR0913 - all but the first five by keyword, each described below
         self,
         model: str,
         input_tokens: float = 0,
@@ -65,10 +66,13 @@ class UsageRecorder(Recorder):
         cache_read_tokens: float = 0,
         cache_creation_tokens: float = 0,
         *,
+        cache_creation_1h_tokens: float = 0,
         cost_usd: float | None = None,
         duration_s: float | None = None,
         query_source: str | None = None,
-    ) -> None:
+        speed: str | None = None,
+        effort: str | None = None,
+    ) -> float | None:
         """Record one answer of a model: tokens by type, their cost, and one API call.
 
         Args:
@@ -76,11 +80,17 @@ class UsageRecorder(Recorder):
             input_tokens: Tokens sent, those read from or written to the cache left out (Claude Code's rule).
             output_tokens: Tokens received.
             cache_read_tokens: Tokens read from the prompt cache.
-            cache_creation_tokens: Tokens written to it.
+            cache_creation_tokens: Tokens written to it, in all.
+            cache_creation_1h_tokens: Those of them that live for an hour, which cost more.
             cost_usd: The cost in US dollars if you know it; else it is the list price from ``genai-prices``, or from
                 ``AgentMonitor(prices=...)``. A model that neither knows has tokens, no cost, and one warning.
             duration_s: Seconds that the answer took.
             query_source: ``main``, ``subagent`` or ``auxiliary``; the monitor's own if left out.
+            speed: ``fast`` where the API's fast mode was used.
+            effort: ``low`` to ``max``, where the model has such levels.
+
+        Returns:
+            What it cost in US dollars; ``None`` if nobody knows, or nothing was recorded.
         """
         amounts = self._checked(
             "record_usage",
@@ -88,26 +98,30 @@ class UsageRecorder(Recorder):
             output_tokens=output_tokens,
             cache_read_tokens=cache_read_tokens,
             cache_creation_tokens=cache_creation_tokens,
+            cache_creation_1h_tokens=cache_creation_1h_tokens,
             cost_usd=0 if cost_usd is None else cost_usd,
             duration_s=0 if duration_s is None else duration_s,
         )
         if amounts is None:
-            return
-        tokens = Tokens(*list(amounts.values())[:4])
+            return None
+        tokens = Tokens(*list(amounts.values())[:5])
         model = as_text(model) or _UNKNOWN
         usd = amounts["cost_usd"] if cost_usd is not None else self._price(model, tokens)
 
         def work() -> None:
-            source = as_text(query_source) or self._query_source
-            self._tokens(model, tokens, source)
+            about = {"model": model, "query_source": as_text(query_source) or self._query_source}
+            about |= {"speed": "fast"} if speed == "fast" else {}
+            about |= {"effort": effort} if effort else {}
+            self._tokens(model, tokens, about)
             if usd is not None:
-                self._cost(usd, model, source)
+                self._cost(usd, model, about)
             if duration_s is not None:
                 self._add("claude.response_time", amounts["duration_s"], model=model)
 
         self._guarded(work)
+        return usd
 
-    def _tokens(self, model: str, tokens: Tokens, source: str) -> None:
+    def _tokens(self, model: str, tokens: Tokens, about: Mapping[str, object]) -> None:
         by_type = (
             ("input", tokens.input),
             ("output", tokens.output),
@@ -115,7 +129,7 @@ class UsageRecorder(Recorder):
             ("cacheCreation", tokens.cache_creation),
         )
         for kind, amount in by_type:
-            self._add("claude_code.token.usage", amount, type=kind, model=model, query_source=source)
+            self._add("claude_code.token.usage", amount, type=kind, **about)
         self._add("claude.tokens.input", tokens.input, model=model)
         self._add("claude.tokens.output", tokens.output, model=model)
         self._add("claude.api.calls", 1, model=model)
@@ -140,8 +154,8 @@ class UsageRecorder(Recorder):
             )
         return usd
 
-    def _cost(self, usd: float, model: str, source: str) -> None:
-        self._add("claude_code.cost.usage", usd, model=model, query_source=source)
+    def _cost(self, usd: float, model: str, about: Mapping[str, object]) -> None:
+        self._add("claude_code.cost.usage", usd, **about)
         self._add("claude.api.cost_usd", usd, model=model)
         for task in tasks_here():
             task.cost_usd += usd
@@ -150,11 +164,9 @@ class UsageRecorder(Recorder):
         """Record ``usd`` US dollars spent, where ``record_usage`` does not already do it."""
         amounts = self._checked("record_cost", usd=usd)
         if amounts is not None:
-            self._guarded(
-                lambda: self._cost(
-                    amounts["usd"], as_text(model) or _UNKNOWN, as_text(query_source) or self._query_source
-                )
-            )
+            name = as_text(model) or _UNKNOWN
+            about = {"model": name, "query_source": as_text(query_source) or self._query_source}
+            self._guarded(lambda: self._cost(amounts["usd"], name, about))
 
     def _guarded(self, work: Any) -> None:
         try:

@@ -62,6 +62,8 @@ def standard(scenario: Scenario) -> dict[str, Any]:
     return {
         "agent.name": "probe",
         "project.name": "matrix",
+        "anthropic.provider": "firstParty",
+        "anthropic.custom_base_url": False,
         "terminal.type": "matrix",
         "user.id": USER,
         "matrix.scenario": scenario.id,
@@ -263,7 +265,8 @@ def _samples(scenario: Scenario, names: Mapping[str, str]) -> dict[str, dict[Key
     for metric in metrics(scenario):
         name = names[metric.name]
         for attributes, value in metric.series.items():
-            labels = {key.replace(".", "_"): item for key, item in attributes} | {"otel_scope_name": metric.scope}
+            labels = {key.replace(".", "_"): _label(item) for key, item in attributes}
+            labels["otel_scope_name"] = metric.scope
             key = frozenset(labels.items())
             if isinstance(value, tuple):
                 found.setdefault(f"{name}_count", {})[key] = value[0]
@@ -272,3 +275,8 @@ def _samples(scenario: Scenario, names: Mapping[str, str]) -> dict[str, dict[Key
             else:
                 found.setdefault(name, {})[key] = value
     return found
+
+
+def _label(value: Any) -> str:
+    """A value as Prometheus has it: booleans in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

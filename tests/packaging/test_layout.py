@@ -20,8 +20,9 @@ PACKAGE = REPO / "claude_monitoring"
 LAYERS: dict[str, set[str]] = {
     "front": {"", "cli", "cli.demo", "cli.spool", "cli.team", "testing"},
     "api": {
-        "_context", "_core", "_decorators", "_events", "_monitor", "_performance", "_quality", "_recorder", "_scopes",
-        "_task", "_tasks", "_tracing", "_usage",
+        "_context", "_core", "_decorators", "_event_recorder", "_events", "_llm_requests", "_monitor",
+        "_native_recorder", "_performance", "_quality", "_recorder", "_request_events", "_scopes", "_task", "_tasks",
+        "_tool_uses", "_tracing", "_turns", "_usage",
     },
     "instruments": {"_handles", "_instruments"},
     "pipeline": {
@@ -41,7 +42,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "foundations": {
         "_bounds", "_catalog", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
-        "_pricing", "_proxies", "_sealed", "_settings",
+        "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
         "_settings_url", "_version", "_wrapping", "errors", "types",
     },

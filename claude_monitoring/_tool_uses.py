@@ -1,0 +1,140 @@
+"""A call of a tool, as Claude Code traces and reports it (reference sections 5 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from claude_monitoring._labels import as_text
+from claude_monitoring._turns import NativeScope
+
+if TYPE_CHECKING:
+    from claude_monitoring._native_recorder import NativeRecorder
+
+__all__ = ["ToolExecution", "ToolUse"]
+
+_DETAILS = ("file_path", "full_command", "skill_name", "subagent_type")
+
+
+class ToolUse(NativeScope):
+    """A call of a tool, from the model's wish to its end. Made with ``monitor.tool_use``.
+
+    ``decided`` says whether it may run; with ``execution`` around the work the trace tells it from the waiting. An
+    exception that leaves the block has failed it; ``failed`` says so without one.
+    """
+
+    __slots__ = ("_failure", "_input", "_rejected", "_request_id", "_result_bytes", "name", "tool_use_id")
+
+    monitor: NativeRecorder
+    span_type = "tool"
+
+    def __init__(
+        self, monitor: NativeRecorder, name: str, *, tool_use_id: str | None, tool_input: Mapping[str, object] | None,
+        request_id: str | None,
+    ) -> None:  # fmt: skip
+        super().__init__(monitor)
+        self.name = as_text(name)
+        self.tool_use_id = tool_use_id
+        self._input = monitor._given_input(tool_input)
+        self._request_id = request_id
+        self._rejected = False
+        self._result_bytes: int | None = None
+        self._failure: BaseException | str | None = None
+
+    def _at_begin(self) -> Mapping[str, object]:
+        is_mcp = self.name.startswith("mcp__")
+        details = self._input if self.monitor._settings.log_tool_details and self._input else {}
+        shown = {key: details.get(key) for key in _DETAILS}
+        if self.name == "Bash":
+            shown["full_command"] = details.get("command")
+        return {
+            "tool_name": self.name,
+            "tool_name_safe": "mcp_other" if is_mcp else self.name,
+            "gen_ai__operation__name": "execute_tool",
+            "gen_ai__tool__name": self.name,
+            "anthropic__mcp__server__name": self.name.split("__")[1] if is_mcp else None,
+            "tool_use_id": self.tool_use_id,
+            "gen_ai__tool__call__id": self.tool_use_id,
+            **shown,
+        }
+
+    def decided(self, decision: Literal["accept", "reject"], *, source: str = "config", **more: Any) -> None:
+        """Somebody decided whether it may run; the waiting began with the scope.
+
+        Args:
+            decision: ``accept`` or ``reject``; what was rejected has no result.
+            source: Who decided; see ``record_edit_decision``.
+            more: Other arguments of ``record_tool_decision``.
+        """
+        self._rejected = decision == "reject"
+        path = self._input.get("file_path") if self._input else None
+        given = {"file_path": as_text(path) or None, "request_id": self._request_id, "tool_use_id": self.tool_use_id}
+        with _Waiting(self.monitor, self._started_s, decision, source):
+            self.monitor.record_tool_decision(self.name, decision, source=source, **{**given, **more})
+
+    def execution(self) -> ToolExecution:
+        """The work itself, as a context manager."""
+        return ToolExecution(self)
+
+    def returned(self, result: str | bytes) -> None:
+        """What it gave back; only its size is sent."""
+        self._result_bytes = len(result if isinstance(result, bytes) else as_text(result).encode("utf-8", "replace"))
+
+    def failed(self, error: BaseException | str) -> None:
+        """It did not do what it was asked for."""
+        self._failure = error
+
+    def _end(self, exc: BaseException | None, result: object) -> None:
+        super()._end(exc, result)
+        if self._rejected:
+            return
+        error = self._failure or (exc if isinstance(exc, Exception) else None)
+        self.monitor.record_tool_result(
+            self.name, success=error is None, duration_s=self.duration_s, tool_use_id=self.tool_use_id, error=error,
+            tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
+        )  # fmt: skip
+
+
+class _Waiting(NativeScope):
+    """The time that a tool waited for a decision."""
+
+    __slots__ = ("_decision", "_since_s", "_source")
+
+    monitor: NativeRecorder
+    span_type = "tool.blocked_on_user"
+
+    def __init__(self, monitor: NativeRecorder, since_s: float, decision: str, source: str) -> None:
+        super().__init__(monitor)
+        self._since_s = since_s
+        self._decision, self._source = decision, source
+
+    def _end(self, exc: BaseException | None, result: object) -> None:
+        self._started_s = self._since_s
+        self._set(decision=self._decision, source=self._source)
+        super()._end(exc, result)
+
+
+class ToolExecution(NativeScope):
+    """The work of a tool; made with ``execution()`` of what ``monitor.tool_use`` gives."""
+
+    __slots__ = ("_tool",)
+
+    monitor: NativeRecorder
+    span_type = "tool.execution"
+
+    def __init__(self, tool: ToolUse) -> None:
+        super().__init__(tool.monitor)
+        self._tool = tool
+
+    def _at_begin(self) -> Mapping[str, object]:
+        return {"tool_use_id": self._tool.tool_use_id, "gen_ai__tool__call__id": self._tool.tool_use_id}
+
+    def _end(self, exc: BaseException | None, result: object) -> None:
+        error = self._tool._failure or (exc if isinstance(exc, Exception) else None)
+        self._set(success=error is None)
+        if error is not None:
+            kind = type(error).__name__ if isinstance(error, BaseException) else "ToolError"
+            text = as_text(error) if self.monitor._settings.log_tool_details else kind
+            self._set(error__type="tool_error", error=text, error_class=kind)
+            self._error(text)
+        super()._end(exc, result)

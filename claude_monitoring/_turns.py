@@ -1,0 +1,143 @@
+"""Claude Code's spans (reference section 6): what they have in common, and the turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from claude_monitoring._labels import as_text
+from claude_monitoring._scopes import InnerScope, set_attribute
+from claude_monitoring.types import AttributeValue
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from claude_monitoring._event_recorder import EventRecorder
+
+__all__ = ["REDACTED", "Interaction", "NativeScope", "current_turn", "milliseconds"]
+
+REDACTED = "<REDACTED>"
+"""What stands for a text that no switch lets out (reference section 12)."""
+
+_turn: ContextVar[Interaction | None] = ContextVar("claude_monitoring_turn", default=None)
+current_turn = _turn.get
+"""The turn under way here, or ``None``."""
+
+_GEN_AI_PROVIDERS = {"firstParty": "anthropic", "bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, as Claude Code counts durations."""
+    return round(seconds * 1000)
+
+
+class NativeScope(InnerScope):
+    """A span of Claude Code's tracing scope."""
+
+    __slots__ = ("_started_s",)
+
+    monitor: EventRecorder
+    span_type: str
+    """``span.type``: the span's name without ``claude_code.``."""
+
+    def __init__(self, monitor: EventRecorder) -> None:
+        super().__init__(monitor)
+        self._started_s = 0.0
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._started_s
+
+    def _begin(self) -> None:
+        self._look_around()
+        self._started_s = time.perf_counter()
+        monitor = self.monitor
+        if not monitor._live():
+            return
+        attributes: dict[str, AttributeValue] = {
+            **monitor._span_attributes(self.session),
+            "span.type": self.span_type,
+            "gen_ai.provider.name": _GEN_AI_PROVIDERS.get(monitor._settings.anthropic_provider, "anthropic"),
+            "gen_ai.conversation.id": monitor.session_id,
+        }
+        self._open_span(f"claude_code.{self.span_type}", attributes, native=True)
+        self._set(**self._at_begin())
+
+    def _at_begin(self) -> Mapping[str, object]:
+        return {}
+
+    def _set(self, **attributes: object) -> None:
+        """Set the attributes that are not ``None``; keys are written with ``__`` for a dot."""
+        for key, value in attributes.items():
+            name = key.replace("__", ".")
+            if isinstance(value, tuple) and self.span is not None:  # of text, by us
+                self.span.set_attribute(name, value)
+            elif value is not None:
+                set_attribute(self.span, name, value)
+
+    def _error(self, message: str) -> None:
+        if self.span is not None:
+            from opentelemetry.trace import Status, StatusCode
+
+            self.span.set_status(Status(StatusCode.ERROR, message))
+
+    def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
+        self._set(duration_ms=milliseconds(self.duration_s))
+        if self.span is not None:
+            self.span.end()
+
+
+class Interaction(NativeScope):
+    """A turn: from a prompt to the last word about it. Made with ``monitor.interaction``.
+
+    Attributes:
+        prompt_id: The id that the turn's events carry.
+    """
+
+    __slots__ = ("_prompt", "_turn_token", "prompt_id")
+
+    span_type = "interaction"
+
+    def __init__(self, monitor: EventRecorder, prompt: str) -> None:
+        super().__init__(monitor)
+        self._prompt = as_text(prompt)
+        self._turn_token: Token[Interaction | None] | None = None
+        self.prompt_id = str(uuid4())
+
+    def _at_begin(self) -> Mapping[str, object]:
+        return {
+            "gen_ai__operation__name": "invoke_agent",
+            "user_prompt": self._prompt if self.monitor._settings.log_user_prompts else REDACTED,
+            "user_prompt_length": len(self._prompt),
+            "interaction__sequence": self.monitor._next_interaction(),
+            "parent__source": "none",
+            "queued_sends": 0,
+        }
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._turn_token = _turn.set(self)
+        self.monitor._prompted(self._prompt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._turn_token is not None:
+            with suppress(ValueError):  # in another context there is nothing to undo
+                _turn.reset(self._turn_token)
+        super().__exit__(kind, exc, trace)
+
+    def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
+        seconds = self.duration_s
+        self._set(interaction__duration_ms=milliseconds(seconds))
+        if self.span is not None:
+            self.span.end()
+        self.monitor.record_active_time(seconds)
