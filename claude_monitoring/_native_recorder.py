@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Literal
 
+from claude_monitoring._child_env import child_environment
 from claude_monitoring._labels import as_text
 from claude_monitoring._llm_requests import LlmRequest
 from claude_monitoring._recorder import as_dict
 from claude_monitoring._request_events import RequestRecorder
+from claude_monitoring._sealed import Sealed
+from claude_monitoring._settings import environment
 from claude_monitoring._tool_uses import ToolUse
 from claude_monitoring._turns import milliseconds
 
@@ -20,6 +23,25 @@ EDIT_TOOLS = frozenset({"Edit", "Write", "NotebookEdit"})
 
 class NativeRecorder(RequestRecorder):
     """All that Claude Code reports; numbers are sent as text where it does so."""
+
+    def subprocess_env(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment to start a Claude Code with, so that it reports itself where and as this program does.
+
+        It becomes a child of the current span, and what it reports carries this agent's ``agent``, ``project`` and
+        ``sprint``, and the attributes of ``OTEL_RESOURCE_ATTRIBUTES``. Only OTLP is handed on. It keeps a
+        ``service.name`` of its own, so that nothing is counted twice.
+
+        Args:
+            env: What to begin with; this process' environment if left out.
+        """
+        carrier: dict[str, str] = {}
+        with Sealed():
+            if self._live() and self._tracing is not None:
+                from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+                TraceContextTextMapPropagator().inject(carrier)
+        labels = {"agent": self.agent_id, "project": self.project_name, "sprint": self.sprint}
+        return child_environment(environment() if env is None else env, self._settings, labels, carrier)
 
     def llm_request(
         self, model: str, *, query_source: str | None = None, speed: Literal["normal", "fast"] = "normal",

@@ -138,6 +138,11 @@ class Settings:
         return cls(**values, exports_nothing=none, problems=problems)
 
 
+def environment() -> dict[str, str]:
+    """A copy of the process' environment."""
+    return dict(os.environ)
+
+
 def _log_responses(sources: Sources, *, prompts: bool) -> bool:
     """As prompts if unset; a value that can't be read never sends content."""
     if sources.find("log_assistant_responses") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from claude_monitoring._catalog import FRAMEWORK_SCOPE, TRACING_SCOPE, TRACING_VERSION
@@ -11,7 +12,7 @@ from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._version import __version__
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import Tracer, TracerProvider
 
 __all__ = ["Tracing", "forget_providers", "tracing_for"]
 
@@ -26,12 +27,17 @@ class Tracing:
         from opentelemetry.trace import set_span_in_context
 
         self.tracer = provider.get_tracer(FRAMEWORK_SCOPE, __version__)
-        self.native_tracer = provider.get_tracer(TRACING_SCOPE, TRACING_VERSION)
+        self._provider = provider
         self.in_context = set_span_in_context
         self.attach = attach
         self.detach = detach
         self.current = get_current
         self.nothing = Context()
+
+    @cached_property
+    def native_tracer(self) -> Tracer:
+        """The one for Claude Code's spans."""
+        return self._provider.get_tracer(TRACING_SCOPE, TRACING_VERSION)
 
 
 def tracing_for(pipeline: Pipeline, given: TracerProvider | None, *, ask_host: bool = True) -> Tracing | None:

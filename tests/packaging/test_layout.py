@@ -41,7 +41,7 @@ LAYERS: dict[str, set[str]] = {
         "receiver.totals",
     },
     "foundations": {
-        "_bounds", "_catalog", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
+        "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
         "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
         "_settings_url", "_version", "_wrapping", "errors", "types",
