@@ -18,7 +18,10 @@ PACKAGE = REPO / "claude_monitoring"
 
 # A new module is placed here, in the lowest layer that serves it.
 LAYERS: dict[str, set[str]] = {
-    "front": {"", "cli", "cli.demo", "cli.spool", "cli.team", "testing"},
+    "front": {
+        "", "cli", "cli.demo", "cli.spool", "cli.team", "testing", "testing._answers", "testing._api_server",
+        "testing._routes", "testing._script", "testing._stream", "testing.fake_anthropic",
+    },
     "api": {
         "_context", "_core", "_decorators", "_event_recorder", "_events", "_llm_requests", "_monitor",
         "_native_recorder", "_performance", "_quality", "_recorder", "_request_events", "_scopes", "_task", "_tasks",

@@ -1,0 +1,192 @@
+"""The real Claude Code works with the fake API, and its own OTLP says of that session what REFERENCE.md foretells."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_monitoring.receiver import OtlpReceiver
+from claude_monitoring.testing.fake_anthropic import (
+    Answer,
+    ApiError,
+    Drop,
+    FakeAnthropic,
+    Raw,
+    Request,
+    Scripted,
+    StreamFault,
+    Thinking,
+    ToolUse,
+    Usage,
+)
+from tests.integration.claude_code import ClaudeCode, Finished, claude_version, no_network, otlp_environment
+
+MODEL = "claude-sonnet-4-5"
+COST_USD = 0.00723  # of one answer, REFERENCE 4.2
+TOKENS = {"input": 1200, "output": 77, "cacheRead": 4500, "cacheCreation": 300}
+MAIN_ANSWERS = 7
+
+
+def from_subagent(request: Request) -> bool:
+    return "x-claude-code-agent-id" in request.headers
+
+
+def messages(api: FakeAnthropic) -> list[Request]:
+    """What was asked of the API, without the ``HEAD /`` of older versions, which opens the connection."""
+    return [one for one in api.requests if (one.method, one.path) != ("HEAD", "/")]
+
+
+def script(api: FakeAnthropic, work: Path) -> None:
+    """A Write, an Edit, a commit, an overloaded API, a failing command, a pull request, a subagent, and the end."""
+    path = str(work / "hello.py")
+    edit = {"file_path": path, "old_string": "print('b')\n", "new_string": "print('bb')\nprint('bbb')\n"}
+    task = {
+        "description": "look", "prompt": "Look at it.", "subagent_type": "general-purpose", "run_in_background": False,
+    }  # fmt: skip
+    api.answer("Looked.", when=from_subagent)
+    api.answer(
+        ["Working.", ToolUse("Write", {"file_path": path, "content": "print('a')\nprint('b')\nprint('c')\n"})],
+        ToolUse("Edit", edit),
+        ToolUse("Bash", {"command": "git add -A && git commit -q -m 'add hello'", "description": "commit"}),
+        ApiError(529, retry_after_s=0.01),
+        ToolUse("Bash", {"command": "cat /nonexistent", "description": "fail"}),
+        ToolUse("Bash", {"command": "gh pr create --title x --body y", "description": "open pr"}),
+        ToolUse("Agent", task),
+        "Done.",
+        when=lambda request: not from_subagent(request),
+    )
+
+
+@dataclass
+class Session:
+    finished: Finished
+    api: FakeAnthropic
+    otlp: OtlpReceiver
+    work: Path
+    log: str
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    with no_network(), FakeAnthropic() as api, OtlpReceiver(grpc=False) as otlp:
+        claude = ClaudeCode(tmp_path_factory.mktemp("claude"), api.base_url, **otlp_environment(otlp.http_endpoint))
+        script(api, claude.work)
+        finished = claude.run("make hello.py", model=MODEL)
+        return Session(finished, api, otlp, claude.work, claude.git("log", "--format=%s"))
+
+
+def test_the_session_ran_to_its_end(session: Session) -> None:
+    assert (session.finished.code, session.finished.stderr) == (0, "")
+    assert session.finished.result["result"] == "Done."
+    assert session.finished.result["total_cost_usd"] == pytest.approx(8 * COST_USD, abs=1e-9)
+    assert session.api.answers_left == 0
+    assert (session.work / "hello.py").read_text(encoding="utf-8").splitlines() == [
+        "print('a')", "print('bb')", "print('bbb')", "print('c')",
+    ]  # fmt: skip
+    assert session.log == "add hello\n"
+
+
+def test_the_program_asked_the_api_and_nothing_else(session: Session) -> None:
+    requests = messages(session.api)
+    assert {(one.method, one.path, one.model, one.stream) for one in requests} == {
+        ("POST", "/v1/messages", MODEL, True)
+    }
+    assert Counter(from_subagent(one) for one in requests) == {False: MAIN_ANSWERS + 1, True: 1}  # one refused with 529
+    results = [str(result["content"]) for one in requests if not from_subagent(one) for result in one.tool_results]
+    assert any("No such file or directory" in result for result in results)
+    assert any("https://github.com/acme/books/pull/" in result for result in results)
+    assert any("Looked." in result for result in results)
+
+
+@pytest.mark.parametrize(("source", "answers"), [("main", MAIN_ANSWERS), ("subagent", 1)])
+def test_tokens_and_cost_are_those_of_the_answers(session: Session, source: str, answers: int) -> None:
+    assert session.otlp.total("claude_code.cost.usage", model=MODEL, query_source=source) == pytest.approx(
+        answers * COST_USD, abs=1e-9
+    )
+    for kind, tokens in TOKENS.items():
+        total = session.otlp.total("claude_code.token.usage", model=MODEL, query_source=source, type=kind)
+        assert total == answers * tokens
+    whose = {"agent.name": "general-purpose"} if source == "subagent" else {}
+    assert session.otlp.total("claude_code.token.usage", whose, query_source=source, type="input") == answers * 1200
+
+
+def test_work_is_counted_once(session: Session) -> None:
+    def total(metric: str, **attributes: Any) -> float:
+        return session.otlp.total(f"claude_code.{metric}", **attributes)
+
+    assert total("session.count", start_type="fresh") == total("session.count") == 1
+    assert total("lines_of_code.count", type="added") == 6  # 4 of the new file, 2 of the Edit: 4.2
+    assert total("lines_of_code.count", type="removed") == 1
+    assert total("commit.count") == 1
+    assert total("pull_request.count") == 1
+    for tool in ("Write", "Edit"):
+        decided = {"decision": "accept", "source": "config", "tool_name": tool, "language": "Python"}
+        assert total("code_edit_tool.decision", **decided) == 1
+    assert total("code_edit_tool.decision") == 2
+    assert total("active_time.total", type="cli") > 0
+
+
+def test_events_tell_the_session(session: Session) -> None:
+    events = Counter(log.body.removeprefix("claude_code.") for log in session.otlp.logs)
+    assert {name: events[name] for name in ("user_prompt", "api_request", "tool_decision", "tool_result")} == {
+        "user_prompt": 1, "api_request": MAIN_ANSWERS + 1, "tool_decision": 6, "tool_result": 6,
+    }  # fmt: skip
+    assert events["subagent_completed"] == 1
+    assert events["api_error"] == 0  # a failed attempt that was repeated is none: REFERENCE 5
+    tools = [log.attributes for log in session.otlp.logs if log.body == "claude_code.tool_result"]
+    failed = [one["error_type"] for one in tools if one["success"] == "false"]
+    assert failed == ["ShellError"]
+    request_ids = {log.attributes["request_id"] for log in session.otlp.logs if log.body == "claude_code.api_request"}
+    assert len(request_ids) == MAIN_ANSWERS + 1
+    assert all(str(one).startswith("req_fake_") for one in request_ids)
+
+
+def test_the_retry_is_an_attempt_of_one_span(session: Session) -> None:
+    spans = [span for span in session.otlp.spans if span.name == "claude_code.llm_request"]
+    assert sorted(span.attributes["attempt"] for span in spans) == [1] * MAIN_ANSWERS + [2]
+
+
+def test_all_of_it_is_by_the_version_that_is_installed(session: Session) -> None:
+    assert {one.resource["service.version"] for one in session.otlp.metrics} == {claude_version()}
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        pytest.param([Thinking("Hm."), "Fine."], "Fine.", id="thinking"),
+        pytest.param(Answer("Fine.", usage=Usage(split=False)), "Fine.", id="usage as in the captures"),
+        pytest.param(Drop(), "Hello.", id="dropped connection"),
+        pytest.param(Answer("x", fault=StreamFault(0, ApiError(529))), "Hello.", id="error as the first event"),
+        pytest.param(Answer("Many words", fault=StreamFault(4, ApiError(529))), "Hello.", id="error in the stream"),
+        pytest.param(Answer("Many words", fault=StreamFault(4)), "Hello.", id="connection lost in the stream"),
+        pytest.param(Raw("{not json"), "Hello.", id="malformed JSON"),
+    ],
+)
+def test_what_breaks_is_asked_again(first: Scripted, said: str, tmp_path: Path) -> None:
+    with no_network(), FakeAnthropic(first) as api:
+        finished = ClaudeCode(tmp_path, api.base_url).run("hi", model=MODEL)
+    assert finished.code == 0
+    assert finished.result["result"] == said
+    assert finished.result["total_cost_usd"] == pytest.approx(COST_USD, abs=1e-9)
+    assert len(messages(api)) == (1 if said == "Fine." else 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux'")
+def test_without_a_network_there_is_loopback_and_nothing_else() -> None:
+    names = Path("/proc/thread-self/ns/net")
+    before = names.readlink()
+    with no_network() as alone:
+        if not alone:
+            pytest.skip("needs root")
+        assert names.readlink() != before
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+            pass
+        with pytest.raises(OSError, match="unreachable"):
+            socket.create_connection(("192.0.2.1", 80), timeout=5)
+    assert names.readlink() == before
