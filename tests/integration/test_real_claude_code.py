@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from claude_monitoring import AgentMonitor, Settings
 from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.testing.fake_anthropic import (
     Answer,
@@ -26,6 +27,8 @@ from claude_monitoring.testing.fake_anthropic import (
     Usage,
 )
 from tests.integration.claude_code import ClaudeCode, Finished, claude_version, no_network, otlp_environment
+
+pytestmark = pytest.mark.slow  # and one interpreter has the program
 
 MODEL = "claude-sonnet-4-5"
 COST_USD = 0.00723  # of one answer, REFERENCE 4.2
@@ -190,3 +193,21 @@ def test_without_a_network_there_is_loopback_and_nothing_else() -> None:
         with pytest.raises(OSError, match="unreachable"):
             socket.create_connection(("192.0.2.1", 80), timeout=5)
     assert names.readlink() == before
+
+
+def test_a_program_started_with_our_environment_joins_our_trace_and_carries_our_labels(tmp_path: Path) -> None:
+    with no_network(), FakeAnthropic("Done.") as api, OtlpReceiver(grpc=False) as receiver:
+        claude = ClaudeCode(tmp_path, api.base_url)
+        environ = otlp_environment(receiver.http_endpoint, OTEL_RESOURCE_ATTRIBUTES="team.id=platform")
+        with AgentMonitor("backend", project_name="books", settings=Settings.load(environ)) as monitor:
+            with monitor.span("start_claude"):
+                claude.env = monitor.subprocess_env(claude.env)
+                assert claude.run("hi", model=MODEL).code == 0
+            monitor.flush()
+        ours = next(span for span in receiver.spans if span.name == "start_claude")
+        theirs = next(span for span in receiver.spans if span.name == "claude_code.interaction")
+        assert (theirs.trace_id, theirs.parent_span_id) == (ours.trace_id, ours.span_id)
+        assert theirs.attributes["parent.source"] == "env"
+        labels = {"agent": "backend", "project": "books", "team.id": "platform", "type": "input"}
+        assert receiver.total("claude_code.token.usage", labels) == TOKENS["input"]
+        assert theirs.resource["service.name"] == "claude-code"
