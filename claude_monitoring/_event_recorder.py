@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Literal
-from uuid import uuid4
 
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._core import MonitorCore
 from claude_monitoring._events import emit_to, iso_time, make_event
 from claude_monitoring._labels import MAX_NAME_CHARS, as_text
+from claude_monitoring._scopes import new_id
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._turns import REDACTED, Interaction, current_turn
 from claude_monitoring.types import AttributeValue
@@ -105,7 +105,7 @@ class EventRecorder(MonitorCore):
         """
         root = self._root()
         if isinstance(root, EventRecorder):
-            root._latest_prompt_id = str(uuid4())
+            root._latest_prompt_id = new_id()
         self._prompted(prompt, command_name=command_name, command_source=command_source, message_id=message_id)
 
     def _prompted(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._task import Task
 
-__all__ = ["InnerScope", "MonitorFrame", "Scope", "Session", "SpanScope", "set_attribute", "status_of"]
+__all__ = ["InnerScope", "MonitorFrame", "Scope", "Session", "SpanScope", "new_id", "set_attribute", "status_of"]
 
 
 def status_of(exc: BaseException | None) -> str:
@@ -39,7 +39,8 @@ def status_of(exc: BaseException | None) -> str:
     return "cancelled"
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """A new UUID as text."""
     from uuid import uuid4  # slow to import
 
     return str(uuid4())
@@ -273,7 +274,7 @@ class Session(InnerScope):
     def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
         super().__init__(monitor)
         self.outer = self._session
-        self.session_id = as_text(session_id) or _new_id()
+        self.session_id = as_text(session_id) or new_id()
         self.is_open = False
         self._started = 0.0
 

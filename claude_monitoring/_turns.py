@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from claude_monitoring._labels import as_text
-from claude_monitoring._scopes import InnerScope, set_attribute
+from claude_monitoring._scopes import InnerScope, new_id, set_attribute
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class Interaction(NativeScope):
         super().__init__(monitor)
         self._prompt = as_text(prompt)
         self._turn_token: Token[Interaction | None] | None = None
-        self.prompt_id = str(uuid4())
+        self.prompt_id = new_id()
 
     def _at_begin(self) -> Mapping[str, object]:
         return {
