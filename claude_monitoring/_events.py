@@ -13,6 +13,10 @@ from claude_monitoring.types import AttributeValue, EventRecord
 __all__ = ["emit_to", "iso_time", "make_event"]
 
 
+_SAMPLED = 1
+"""Of the trace's flags Claude Code sends this one alone; OpenTelemetry has another for random ids."""
+
+
 def make_event(body: str, time_unix_nano: int, attributes: Mapping[str, AttributeValue], scope: str) -> EventRecord:
     """The event for our own exporters; inside a span it carries the span's ids (reference section 5)."""
     trace_id = span_id = flags = 0
@@ -20,7 +24,7 @@ def make_event(body: str, time_unix_nano: int, attributes: Mapping[str, Attribut
         from opentelemetry.trace import get_current_span
 
         context = get_current_span().get_span_context()
-        trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags)
+        trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags) & _SAMPLED
     return EventRecord(body, time_unix_nano, attributes, scope, trace_id, span_id, flags)
 
 

@@ -21,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="claude-monitoring", description="Telemetry for AI agents in Python.")
     parser.add_argument("--version", action="version", version=f"claude-monitoring {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from claude_monitoring.cli import demo, spool
+    from claude_monitoring.cli import conformance, demo, spool
 
+    conformance.add_parser(commands)
     demo.add_parser(commands)
     spool.add_parser(commands)
     arguments = parser.parse_args(argv)

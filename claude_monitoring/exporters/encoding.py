@@ -72,10 +72,20 @@ def parts(signal: Signal, batch: Any, resource: Mapping[str, AttributeValue], ma
     if signal == "metrics":
         whole = _encode_metrics(batch)
     elif signal == "traces":
-        whole = _encode_items(encode_spans, batch, 0)
+        whole = _encode_items(_encode_spans, batch, 0)
     else:
         whole = _encode_items(lambda events: encode_events(events, resource), batch, 0)
     return [piece for part in whole for piece in cut(signal, part, max_bytes)]
+
+
+def _encode_spans(spans: Sequence[Any]) -> ExportTraceServiceRequest:
+    """As OpenTelemetry encodes them, with the flag that says that they are sampled, as only such ones come here."""
+    request = encode_spans(spans)
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                span.flags |= 1
+    return request
 
 
 def _encode_items(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], first: int) -> list[Part]:

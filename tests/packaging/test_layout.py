@@ -19,8 +19,12 @@ PACKAGE = REPO / "claude_monitoring"
 # A new module is placed here, in the lowest layer that serves it.
 LAYERS: dict[str, set[str]] = {
     "front": {
-        "", "cli", "cli.demo", "cli.spool", "cli.team", "testing", "testing._answers", "testing._api_server",
-        "testing._routes", "testing._script", "testing._stream", "testing.fake_anthropic",
+        "", "cli", "cli.conformance", "cli.demo", "cli.spool", "cli.team", "conformance", "conformance.across",
+        "conformance.attributes", "conformance.check_logs", "conformance.check_metrics", "conformance.check_spans",
+        "conformance.checker", "conformance.common", "conformance.found", "conformance.items", "conformance.model",
+        "conformance.nearest", "conformance.notation", "conformance.reading", "conformance.report", "conformance.rules",
+        "conformance.rules_events", "testing", "testing._answers", "testing._api_server", "testing._routes",
+        "testing._script", "testing._stream", "testing.fake_anthropic",
     },
     "api": {
         "_context", "_core", "_decorators", "_event_recorder", "_events", "_llm_requests", "_monitor",
