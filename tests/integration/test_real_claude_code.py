@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from claude_monitoring import AgentMonitor, Settings
+from claude_monitoring.conformance import check
 from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.testing.fake_anthropic import (
     Answer,
@@ -211,3 +212,7 @@ def test_a_program_started_with_our_environment_joins_our_trace_and_carries_our_
         labels = {"agent": "backend", "project": "books", "team.id": "platform", "type": "input"}
         assert receiver.total("claude_code.token.usage", labels) == TOKENS["input"]
         assert theirs.resource["service.name"] == "claude-code"
+
+
+def test_the_checker_finds_no_departure_in_the_real_session(session: Session) -> None:
+    assert check(session.otlp.requests) == []

@@ -214,7 +214,13 @@ OTHERS = {
     "target_info": "gauge",
 }
 ADDED = {"job", "instance", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}  # by the Collector
-STANDARD = {"user_id", "session_id", "terminal_type", "anthropic_provider", "anthropic_custom_base_url"}  # Claude Code's, whose values are the machine's
+STANDARD = {
+    "user_id",
+    "session_id",
+    "terminal_type",
+    "anthropic_provider",
+    "anthropic_custom_base_url",
+}  # Claude Code's, whose values are the machine's
 
 
 def labels_of(name: str, own: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from claude_monitoring import AgentMonitor
 from claude_monitoring._repository import parse_remote, repository_attributes
 from claude_monitoring._settings import Settings
+from claude_monitoring.conformance import check
 from claude_monitoring.receiver import OtlpReceiver
 
 MODEL = "claude-sonnet-4-5"
@@ -131,6 +132,40 @@ def test_no_text_leaves_the_process_unless_switched_on() -> None:
         monitor.flush()
         assert SECRET not in everything(receiver)
         assert events(receiver)["user_prompt"].attributes["prompt"] == "<REDACTED>"
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
+@pytest.mark.parametrize(
+    "switches", [{}, {"OTEL_LOG_USER_PROMPTS": "1", "OTEL_LOG_TOOL_DETAILS": "1"}], ids=["off", "on"]
+)
+def test_nothing_that_we_send_departs_from_claude_codes_conventions(protocol: str, switches: dict[str, str]) -> None:
+    with OtlpReceiver() as receiver:
+        settings = Settings.load(
+            environ=switches,
+            enabled=True,
+            export_to_grafana=True,
+            endpoint=receiver.endpoint(protocol),
+            protocol=protocol,
+        )
+        with AgentMonitor("worker", project_name="books", settings=settings, strict=False) as monitor:
+            one_turn(monitor)
+            with monitor.interaction("again"):
+                with monitor.llm_request(MODEL, effort="high", speed="fast") as request:
+                    request.answered(text="No.", stop_reason="refusal", request_id="req_2", **USAGE)
+                with monitor.llm_request(MODEL, query_source="agent:builtin:Explore") as request:
+                    request.attempt()
+                    request.attempt()
+                    request.failed("Overloaded", status_code=529)
+                with monitor.tool_use("Write", tool_use_id="toolu_2", tool_input={"file_path": "/x/y.py"}) as tool:
+                    tool.decided("reject", source="user_reject", permission_mode="default")
+                with monitor.tool_use("Bash", tool_use_id="toolu_3", tool_input={"command": "false"}) as tool:
+                    tool.decided("accept", source="config", permission_mode="default")
+                    with tool.execution():
+                        tool.failed(RuntimeError("exit code 1"))
+            monitor.record_lines(added=3, removed=1, file_path="/x/y.py", model=MODEL)
+            monitor.record_commit()
+            monitor.record_pull_request()
+        assert check(receiver.requests) == []
 
 
 @pytest.mark.parametrize(
