@@ -487,7 +487,9 @@ def test_clients_that_leave_early_do_no_harm(api: FakeAnthropic, client: anthrop
 
 def test_a_body_without_its_length_is_refused(api: FakeAnthropic) -> None:
     connection = http.client.HTTPConnection(api.base_url.removeprefix("http://"), timeout=10)
-    connection.request("POST", "/v1/messages", iter([b"{}"]), encode_chunked=True)
+    connection.putrequest("POST", "/v1/messages")
+    connection.putheader("transfer-encoding", "chunked")
+    connection.endheaders()  # no body: the server answers, and closes, without it
     assert connection.getresponse().status == 411
     connection.close()
 
