@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,17 @@ def test_the_report_of_a_label_that_explodes_reads_as_the_documentation_shows_it
     page = (ROOT / "docs" / "explanation" / "guard.md").read_text(encoding="utf-8")
     shown = page.split("```text\n", 1)[1].split("```", 1)[0]
     assert without_estimates(shown) in without_estimates(printed)
+
+
+def test_the_agent_on_anthropics_sdk_runs_offline() -> None:
+    script = ROOT / "examples" / "anthropic_agent.py"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC_", "OTEL_"))}
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "output             154 tokens" in ended.stdout
+    assert "user_prompt, api_request, assistant_response, tool_decision, tool_result, api_request" in ended.stdout
 
 
 def without_estimates(text: str) -> str:

@@ -23,7 +23,8 @@ LAYERS: dict[str, set[str]] = {
         "conformance.attributes", "conformance.check_logs", "conformance.check_metrics", "conformance.check_spans",
         "conformance.checker", "conformance.common", "conformance.found", "conformance.items", "conformance.model",
         "conformance.nearest", "conformance.notation", "conformance.reading", "conformance.report", "conformance.rules",
-        "conformance.rules_events", "testing", "testing._answers", "testing._api_server", "testing._routes",
+        "conformance.rules_events", "integrations", "integrations._anthropic_bodies", "integrations._anthropic_calls",
+        "integrations.anthropic", "testing", "testing._answers", "testing._api_server", "testing._routes",
         "testing._script", "testing._stream", "testing.fake_anthropic",
     },
     "api": {
