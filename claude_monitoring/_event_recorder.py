@@ -9,7 +9,7 @@ from typing import Literal
 from claude_monitoring._catalog import EVENTS_SCOPE, FRAMEWORK_SCOPE, NATIVE_EVENTS
 from claude_monitoring._core import MonitorCore
 from claude_monitoring._events import emit_to, iso_time, make_event
-from claude_monitoring._labels import MAX_NAME_CHARS, as_text
+from claude_monitoring._labels import MAX_NAME_CHARS, as_text, content, content_length
 from claude_monitoring._scopes import new_id
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._turns import REDACTED, Interaction, current_turn
@@ -112,12 +112,11 @@ class EventRecorder(MonitorCore):
         self, prompt: str, *, command_name: str | None = None, command_source: str | None = None,
         message_id: str | None = None,
     ) -> None:  # fmt: skip
-        text = as_text(prompt)
-        shown = text if self._settings.log_user_prompts else REDACTED
+        shown = content(prompt) if self._settings.log_user_prompts else REDACTED
         self._native_event(
             "user_prompt",
             {
-                "prompt_length": str(len(text)),
+                "prompt_length": str(content_length(prompt)),
                 "prompt": shown,
                 "prompt_text": shown,
                 "message.uuid": message_id,

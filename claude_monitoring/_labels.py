@@ -26,6 +26,8 @@ __all__ = [
     "LabelRules",
     "Pairs",
     "as_text",
+    "content",
+    "content_length",
     "identity",
     "monitor_labels",
     "plain",
@@ -101,6 +103,16 @@ def as_text(value: object, max_chars: int = MAX_VALUE_CHARS) -> str:
         return value
     found = plain(value, max_chars)
     return "" if found is None else str(found)
+
+
+def content(value: object) -> str:
+    """As ``as_text``, for prompts, answers and the texts of errors, which may be long."""
+    return as_text(value, MAX_CONTENT_CHARS)
+
+
+def content_length(value: object) -> int:
+    """How many characters it has, before any cut."""
+    return str.__len__(value) if isinstance(value, str) else len(content(value))
 
 
 def identity(pairs: Pairs) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from claude_monitoring._labels import as_text
+from claude_monitoring._labels import as_text, content
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._turns import NativeScope, current_turn, milliseconds
 
@@ -40,7 +40,7 @@ class LlmRequest(NativeScope):
         self._attempt = 0
         self._first_s: float | None = None
         self._answer: dict[str, Any] | None = None
-        self._failure: tuple[BaseException | str, int | None, str | None] | None = None
+        self._failure: tuple[str, int | None, str | None] | None = None
 
     def _at_begin(self) -> Mapping[str, object]:
         inside = current_turn()
@@ -85,14 +85,15 @@ class LlmRequest(NativeScope):
             request_id: The API's id of the request.
             usage: The token counts of ``record_api_request``, and ``cost_usd`` if you know it.
         """
-        said = {"text": as_text(text), "stop_reason": as_text(stop_reason) or None, "request_id": request_id}
+        said = {"text": text, "stop_reason": as_text(stop_reason) or None, "request_id": request_id}
         self._answer = {"model": as_text(model) or self._model, **said, "usage": usage}
 
     def failed(
         self, error: BaseException | str, *, status_code: int | None = None, request_id: str | None = None
     ) -> None:
         """The last attempt failed, and there will be no other."""
-        self._failure = (error, status_code, request_id)
+        # As text: the exception itself would hold us by its traceback, and we it.
+        self._failure = (content(error), status_code, request_id)
 
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
         if not self._attempt:
@@ -127,7 +128,7 @@ class LlmRequest(NativeScope):
             answer["model"], **usage, duration_s=seconds, ttft_s=self._first_s, speed=self._speed, effort=self._effort,
             **common,
         )  # fmt: skip
-        if answer["text"]:
+        if content(answer["text"]):
             self.monitor.record_assistant_response(answer["text"], model=answer["model"], **common)
         if stop == "refusal":
             self.monitor.record_api_refusal(answer["model"], attempt=self._attempt, speed=self._speed, **common)
@@ -135,7 +136,7 @@ class LlmRequest(NativeScope):
     def _tell_failure(
         self, seconds: float, error: BaseException | str, status_code: int | None, request_id: str | None
     ) -> None:
-        text = as_text(error)
+        text = content(error)
         self._set(success=False, status_code=status_code, error=text, error_class=_class_of(status_code))
         self._set(request_id=request_id)
         self._error(text)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from claude_monitoring._child_env import child_environment
-from claude_monitoring._labels import as_text
+from claude_monitoring._labels import as_text, content
 from claude_monitoring._llm_requests import LlmRequest
 from claude_monitoring._recorder import as_dict
 from claude_monitoring._request_events import RequestRecorder
@@ -173,7 +173,7 @@ class NativeRecorder(RequestRecorder):
             {
                 "tool_parameters": _json(parameters) if parameters else None,
                 "tool_input": given,
-                "error": None if success or error is None else as_text(error),
+                "error": None if success or error is None else content(error),
             },
         )
 

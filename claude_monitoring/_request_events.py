@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from claude_monitoring._event_recorder import EventRecorder
-from claude_monitoring._labels import as_text
+from claude_monitoring._labels import as_text, content, content_length
 from claude_monitoring._turns import REDACTED, milliseconds
 
 __all__ = ["RequestRecorder"]
@@ -112,12 +112,11 @@ class RequestRecorder(EventRecorder):
         Only its length leaves the process unless ``OTEL_LOG_ASSISTANT_RESPONSES`` is set, or, where that is unset,
         ``OTEL_LOG_USER_PROMPTS``.
         """
-        text = as_text(response)
         self._native_event(
             "assistant_response",
             {
-                "response_length": len(text),
-                "response": text if self._settings.log_assistant_responses else REDACTED,
+                "response_length": content_length(response),
+                "response": content(response) if self._settings.log_assistant_responses else REDACTED,
                 "request_id": request_id,
                 "message.uuid": message_id,
                 "model": as_text(model),
@@ -158,7 +157,7 @@ class RequestRecorder(EventRecorder):
         )
         if amounts is None:
             return
-        common = {"model": as_text(model), "error": as_text(error), "status_code": status_code}
+        common = {"model": as_text(model), "error": content(error), "status_code": status_code}
         source = {"speed": speed, "query_source": self._finer_source(query_source)}
         self._native_event(
             "api_error",

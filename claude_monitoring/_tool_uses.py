@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from claude_monitoring._labels import as_text
+from claude_monitoring._labels import as_text, content
 from claude_monitoring._turns import NativeScope
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ToolUse(NativeScope):
         self._request_id = request_id
         self._rejected = False
         self._result_bytes: int | None = None
-        self._failure: BaseException | str | None = None
+        self._failure: tuple[str, str] | None = None  # kind and text, since an exception holds all that its frames hold
 
     def _at_begin(self) -> Mapping[str, object]:
         is_mcp = self.name.startswith("mcp__")
@@ -78,20 +78,21 @@ class ToolUse(NativeScope):
 
     def returned(self, result: str | bytes) -> None:
         """What it gave back; only its size is sent."""
-        self._result_bytes = len(result if isinstance(result, bytes) else as_text(result).encode("utf-8", "replace"))
+        whole = result if isinstance(result, str | bytes) else content(result)
+        self._result_bytes = len(whole.encode("utf-8", "replace") if isinstance(whole, str) else whole)
 
     def failed(self, error: BaseException | str) -> None:
         """It did not do what it was asked for."""
-        self._failure = error
+        self._failure = _told(error)
 
     def _end(self, exc: BaseException | None, result: object) -> None:
         super()._end(exc, result)
         if self._rejected:
             return
-        error = self._failure or (exc if isinstance(exc, Exception) else None)
+        kind, error = self._failure or _told(exc if isinstance(exc, Exception) else None) or (None, None)
         self.monitor.record_tool_result(
             self.name, success=error is None, duration_s=self.duration_s, tool_use_id=self.tool_use_id, error=error,
-            tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
+            error_type=kind, tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
         )  # fmt: skip
 
 
@@ -130,11 +131,17 @@ class ToolExecution(NativeScope):
         return {"tool_use_id": self._tool.tool_use_id, "gen_ai__tool__call__id": self._tool.tool_use_id}
 
     def _end(self, exc: BaseException | None, result: object) -> None:
-        error = self._tool._failure or (exc if isinstance(exc, Exception) else None)
-        self._set(success=error is None)
-        if error is not None:
-            kind = type(error).__name__ if isinstance(error, BaseException) else "ToolError"
-            text = as_text(error) if self.monitor._settings.log_tool_details else kind
+        failure = self._tool._failure or _told(exc if isinstance(exc, Exception) else None)
+        self._set(success=failure is None)
+        if failure is not None:
+            kind, text = failure[0], failure[1] if self.monitor._settings.log_tool_details else failure[0]
             self._set(error__type="tool_error", error=text, error_class=kind)
             self._error(text)
         super()._end(exc, result)
+
+
+def _told(error: object) -> tuple[str, str] | None:
+    """Kind and text of what went wrong; ``None`` for nothing."""
+    if error is None:
+        return None
+    return (type(error).__name__ if isinstance(error, BaseException) else "ToolError"), content(error)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
-from claude_monitoring._labels import as_text
+from claude_monitoring._labels import content, content_length
 from claude_monitoring._scopes import InnerScope, new_id, set_attribute
 from claude_monitoring.types import AttributeValue
 
@@ -106,15 +106,15 @@ class Interaction(NativeScope):
 
     def __init__(self, monitor: EventRecorder, prompt: str) -> None:
         super().__init__(monitor)
-        self._prompt = as_text(prompt)
+        self._prompt = prompt
         self._turn_token: Token[Interaction | None] | None = None
         self.prompt_id = new_id()
 
     def _at_begin(self) -> Mapping[str, object]:
         return {
             "gen_ai__operation__name": "invoke_agent",
-            "user_prompt": self._prompt if self.monitor._settings.log_user_prompts else REDACTED,
-            "user_prompt_length": len(self._prompt),
+            "user_prompt": content(self._prompt) if self.monitor._settings.log_user_prompts else REDACTED,
+            "user_prompt_length": content_length(self._prompt),
             "interaction__sequence": self.monitor._next_interaction(),
             "parent__source": "none",
             "queued_sends": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -371,3 +372,34 @@ def test_the_repository_is_told_where_it_is_asked_for(tmp_path: Path, monkeypatc
         monitor.flush()
         assert receiver.total("claude_code.commit.count", {"vcs.owner.name": "acme"}) == 1
     repository_attributes.cache_clear()
+
+
+def test_the_length_of_a_long_text_is_told_before_any_cut() -> None:
+    long = "x" * 300_000
+    with working(OTEL_LOG_USER_PROMPTS="1") as (monitor, receiver):
+        with monitor.interaction(long), monitor.llm_request(MODEL) as request:
+            request.answered(text=long)
+        monitor.record_api_error(MODEL, "y" * 1_000)
+        monitor.flush()
+        found = {name: log.attributes for name, log in events(receiver).items()}
+        assert (found["user_prompt"]["prompt_length"], len(found["user_prompt"]["prompt"])) == ("300000", 61_440)
+        assert found["assistant_response"]["response_length"] == 300_000
+        assert len(found["api_error"]["error"]) == 1_000
+        assert spans(receiver)["interaction"].attributes["user_prompt_length"] == 300_000
+
+
+def test_what_failed_does_not_hold_the_exception() -> None:
+    class GoneError(Exception):
+        pass
+
+    with working() as (monitor, _):
+        request, tool = monitor.llm_request(MODEL), monitor.tool_use("Bash")
+        try:
+            raise GoneError
+        except GoneError as exc:
+            seen = weakref.ref(exc)
+            with request:
+                request.failed(exc)
+            with tool:
+                tool.failed(exc)
+        assert seen() is None
