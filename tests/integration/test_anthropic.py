@@ -23,7 +23,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from claude_monitoring import AgentMonitor
 from claude_monitoring import _sealed as sealed
+from claude_monitoring.conformance import check
 from claude_monitoring.integrations.anthropic import instrument, uninstrument
+from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.testing import Captured, capture
 from claude_monitoring.testing.fake_anthropic import (
     Answer,
@@ -687,3 +689,25 @@ def test_while_telemetry_is_off_nothing_happens(api: FakeAnthropic, client: anth
         instrument(monitor)
         client.messages.create(**ASKED)
         uninstrument()
+
+
+def test_what_it_reports_departs_in_nothing_from_claude_codes_conventions(
+    api: FakeAnthropic, client: anthropic.Anthropic
+) -> None:
+    api.answer("hi", [ToolUse("Read", {"path": "a"})], ApiError(529), "ok", ApiError(400))
+    with OtlpReceiver(grpc=False) as receiver:
+        with AgentMonitor("worker", export_to_grafana=True, endpoint=receiver.http_endpoint) as monitor:
+            instrument(monitor)
+            try:
+                with monitor.interaction("go"):
+                    client.messages.create(**ASKED)
+                    with client.messages.stream(**ASKED) as stream:
+                        stream.until_done()
+                    client.messages.create(**ASKED)
+                    with pytest.raises(anthropic.BadRequestError):
+                        client.messages.create(**ASKED)
+            finally:
+                uninstrument()
+        assert check(receiver.requests) == []
+        names = [log.event_name for log in receiver.logs if log.event_name.startswith("api_")]
+        assert names == ["api_request", "api_request", "api_request", "api_error"]
