@@ -8,11 +8,13 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -37,6 +39,7 @@ from claude_monitoring.testing.fake_anthropic import (
     ToolUse,
     Usage,
 )
+from tests.integration.program import environment, run_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
 
@@ -711,3 +714,11 @@ def test_what_it_reports_departs_in_nothing_from_claude_codes_conventions(
         assert check(receiver.requests) == []
         names = [log.event_name for log in receiver.logs if log.event_name.startswith("api_")]
         assert names == ["api_request", "api_request", "api_request", "api_error"]
+
+
+def test_the_program_on_the_page_prints_what_it_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "instrument-anthropic.md").read_text(encoding="utf-8")
+    (shown,) = re.finditer(r"^```py\n(.*?)^```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "program.py").write_text(shown[1], encoding="utf-8")
+    done = run_file(tmp_path / "program.py", environment())
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown[2], "")
