@@ -148,7 +148,7 @@ MUTATIONS = (
         red={"disabled": "sockets", "none": "sockets"},
     ),
     Mutation(
-        "a fault of ours reaches the program", "_monitor.py", 'own = self._content("event", attributes)',
+        "a fault of ours reaches the program", "_event_recorder.py", 'own = self._content("event", attributes)',
         'raise RuntimeError("ours")',
         red={"console-1000ms": "exit code", "disabled": "exit code"},
     ),
