@@ -60,6 +60,19 @@ class RequestRecorder(EventRecorder):
                 ``agent:builtin:<name>``, ``agent:custom``, ``compact``, ``hook_prompt``.
         """
         finer = self._finer_source(query_source)
+        counts = self._checked(
+            "record_api_request",
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cache_read_tokens=cache_read_tokens,
+            cache_creation_tokens=cache_creation_tokens,
+            cache_creation_5m_tokens=cache_creation_5m_tokens,
+            cache_creation_1h_tokens=cache_creation_1h_tokens,
+            duration_s=duration_s,
+            ttft_s=ttft_s or 0,
+        )
+        if counts is None:
+            return
         usd = self.record_usage(
             model,
             input_tokens,
@@ -73,19 +86,6 @@ class RequestRecorder(EventRecorder):
             speed=speed,
             effort=effort,
         )
-        counts = self._checked(
-            "record_api_request",
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cache_read_tokens=cache_read_tokens,
-            cache_creation_tokens=cache_creation_tokens,
-            cache_creation_5m_tokens=cache_creation_5m_tokens,
-            cache_creation_1h_tokens=cache_creation_1h_tokens,
-            duration_s=duration_s,
-            ttft_s=ttft_s or 0,
-        )
-        if counts is None or usd is None:
-            return
         times = {"duration_s", "ttft_s"}
         self._native_event(
             "api_request",
@@ -93,7 +93,7 @@ class RequestRecorder(EventRecorder):
                 "model": as_text(model),
                 **{name: int(count) for name, count in counts.items() if name not in times},
                 "cost_usd": usd,
-                "cost_usd_micros": round(usd * 1e6),
+                "cost_usd_micros": round(usd * 1e6) if usd is not None else None,
                 "duration_ms": milliseconds(counts["duration_s"]),
                 "ttft_ms": milliseconds(counts["ttft_s"]) if ttft_s is not None else None,
                 "request_id": request_id,

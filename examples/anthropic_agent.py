@@ -30,7 +30,7 @@ def answer(client: anthropic.Anthropic, monitor: AgentMonitor, prompt: str) -> s
     with monitor.interaction(prompt):
         while True:
             with client.messages.stream(
-                model="claude-sonnet-5", max_tokens=500, messages=messages, tools=[TOOL]
+                model="claude-haiku-4-5", max_tokens=500, messages=messages, tools=[TOOL]
             ) as said:
                 reply = said.get_final_message()
             wanted = [block for block in reply.content if block.type == "tool_use"]
