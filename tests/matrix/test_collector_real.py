@@ -14,9 +14,6 @@ from typing import Any
 
 import pytest
 
-# After all else, so that an installed claude_monitoring is still found in its own place.
-sys.path.append(str(Path(__file__).parents[2]))
-
 from matrix.collector.build import NoCollectorError, find_or_build
 from matrix.collector.names import NAMES
 from matrix.collector.server import Collector
