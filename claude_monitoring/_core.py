@@ -88,6 +88,7 @@ class MonitorCore(TaskRecorder):
         self._last_health = Health(enabled=False)
         self._pipeline: Pipeline | None = None
         self._session: Session | None = None
+        self._begins_explicitly = False
         self._standard: dict[str, Pairs] = {}
         self._framework_base: Pairs = ()
         self._agent_base: Pairs = ()
@@ -151,12 +152,13 @@ class MonitorCore(TaskRecorder):
         pipeline = _process.acquire(self._settings, self._exporters, self._meter_provider)
         self._use(pipeline)
         self._count_agent(begins=True)
-        if root is None:
-            self._session = Session(self, None)
-            self._session.start()
-        else:
-            self._session = root._session
+        if root is None and not self._begins_explicitly:
+            self._begin_session()
         pipeline.start()
+
+    def _begin_session(self) -> None:
+        self._session = Session(self, None)
+        self._session.start()
 
     def _use(self, pipeline: Pipeline) -> None:
         labels = {"agent": self.agent_id, "project": self.project_name, "sprint": self.sprint}
@@ -184,7 +186,15 @@ class MonitorCore(TaskRecorder):
         root = self._root()
         while nearest is not None and nearest.monitor._root() is not root:
             nearest = nearest.outer
-        return nearest or self._session
+        return nearest or root._implicit_session()
+
+    def _implicit_session(self) -> Session | None:
+        """The monitor's own, which begins with the first use that is in no explicit one."""
+        if self._session is None and self._ready and self._on:
+            with once:
+                if self._session is None:
+                    self._begin_session()
+        return self._session
 
     def _root(self) -> MonitorCore:
         return self if self._parent is None else self._parent._root()
@@ -252,6 +262,8 @@ class MonitorCore(TaskRecorder):
         return {key: value for key, value in found if key and value is not None}
 
     def _session_started(self, session: Session) -> None:
+        root = self._root()
+        root._begins_explicitly = root._begins_explicitly or not (root._ready or root._connecting)
         if not self._live():
             return
         self._add("claude.sessions", 1)
@@ -259,8 +271,10 @@ class MonitorCore(TaskRecorder):
         # Not by _add: an explicit session is not current yet, and the monitor's own is not known yet.
         standard = self._standard_attributes(session.session_id)
         self._count_life("session.id", standard, begins=True)
+        if not self._reports_native:
+            return
         counted = self._registry.of("claude_code.session.count")
-        write(self._counted_series(counted, standard, counted.labels({"start_type": "fresh"})), 1)
+        write(self._counted_series(counted, standard, counted.labels({"start_type": session.start_type})), 1)
 
     def _session_ended(self, session: Session, duration_s: float) -> None:
         self._count_life("session.id", self._standard_attributes(session.session_id), begins=False)
@@ -290,7 +304,7 @@ class MonitorCore(TaskRecorder):
 
     def _end_session(self) -> None:
         """End the implicit session; a child's belongs to its parent."""
-        if self._parent is None and self._session is not None:
+        if self._session is not None:
             self._session.finish(None)
 
     def _stop(self) -> Pipeline | None:

@@ -12,6 +12,7 @@ from claude_monitoring._events import emit_to, iso_time, make_event
 from claude_monitoring._labels import MAX_NAME_CHARS, as_text, content, content_length
 from claude_monitoring._scopes import new_id
 from claude_monitoring._sealed import Sealed
+from claude_monitoring._told import subagent_id, told_unix_nano
 from claude_monitoring._turns import REDACTED, Interaction, current_turn
 from claude_monitoring.types import AttributeValue
 
@@ -49,13 +50,16 @@ class EventRecorder(MonitorCore):
                 return
             short = as_text(name, MAX_NAME_CHARS).removeprefix("claude_code.").removeprefix("claude.")
             native = short in NATIVE_EVENTS
-            now = time.time_ns()
+            if native and not self._reports_native:
+                return
+            now = told_unix_nano() or time.time_ns()
             whole: dict[str, AttributeValue] = {
                 **dict(self._standard_attributes(self.session_id)),
                 "event.name": short,
                 "event.timestamp": iso_time(now),
                 "event.sequence": next(self._root()._sequence),
                 **({"prompt.id": self.prompt_id} if native and self.prompt_id else {}),
+                **({"agent_id": subagent_id.get()} if native and subagent_id.get() else {}),
                 **own,
             }
             body = f"{'claude_code' if native else 'claude'}.{short}"

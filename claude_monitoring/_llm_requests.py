@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from claude_monitoring._labels import as_text, content
 from claude_monitoring._sealed import Sealed
+from claude_monitoring._told import told_unix_nano
 from claude_monitoring._turns import NativeScope, current_turn, milliseconds
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LlmRequest(NativeScope):
         self._attempt += 1
         if self.span is not None:
             with Sealed():
-                self.span.add_event("gen_ai.request.attempt", {"attempt": self._attempt})
+                self.span.add_event("gen_ai.request.attempt", {"attempt": self._attempt}, told_unix_nano() or None)
 
     def first_token(self) -> None:
         """The first token of the answer came; said again it changes nothing."""
@@ -105,8 +106,7 @@ class LlmRequest(NativeScope):
         elif self._failure is not None or isinstance(exc, Exception):
             error, status_code, request_id = self._failure or (exc, getattr(exc, "status_code", None), None)
             self._tell_failure(seconds, error or "", status_code, request_id)
-        if self.span is not None:
-            self.span.end()
+        self._end_span()
 
     def _tell_answer(self, seconds: float, answer: dict[str, Any]) -> None:
         usage = answer["usage"]

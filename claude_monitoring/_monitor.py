@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
 from claude_monitoring import _process
 from claude_monitoring._context import current_frame
@@ -175,13 +175,16 @@ class AgentMonitor(NativeRecorder):
 
     # -- sessions and tasks ---------------------------------------------------------------------------
 
-    def session(self, session_id: str | None = None) -> Session:
+    def session(
+        self, session_id: str | None = None, *, start_type: Literal["fresh", "continue", "resume"] = "fresh"
+    ) -> Session:
         """A session of its own, as a context manager; many may be open at once in one process.
 
         Args:
             session_id: Its id; a new UUID if left out. It is found on Claude Code's metrics, events and spans.
+            start_type: Whether it begins, or goes on with an earlier one.
         """
-        return Session(self, session_id)
+        return Session(self, session_id, start_type)
 
     @overload
     def track_task(self, name: Callable[P, R], /) -> Callable[P, R]: ...

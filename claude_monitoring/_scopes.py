@@ -157,11 +157,13 @@ class Scope:
     def _end(self, exc: BaseException | None, result: object) -> None:
         raise NotImplementedError
 
-    def _open_span(self, name: str, attributes: dict[str, AttributeValue], *, native: bool = False) -> None:
+    def _open_span(
+        self, name: str, attributes: dict[str, AttributeValue], *, native: bool = False, start_time: int | None = None
+    ) -> None:
         tracing = self.monitor._tracing
         if tracing is not None:
             tracer = tracing.native_tracer if native else tracing.tracer
-            self.span = tracer.start_span(name, attributes=attributes)
+            self.span = tracer.start_span(name, attributes=attributes, start_time=start_time)
             self._otel_context = tracing.in_context(self.span)
 
     def _close_span(self, exc: BaseException | None, status: str) -> None:
@@ -269,12 +271,13 @@ class SpanScope(InnerScope):
 class Session(InnerScope):
     """One session: ``session_id`` on Claude Code's metrics and events while it is current."""
 
-    __slots__ = ("_started", "is_open", "outer", "session_id")
+    __slots__ = ("_started", "is_open", "outer", "session_id", "start_type")
 
-    def __init__(self, monitor: MonitorCore, session_id: str | None) -> None:
+    def __init__(self, monitor: MonitorCore, session_id: str | None, start_type: str = "fresh") -> None:
         super().__init__(monitor)
         self.outer = self._session
         self.session_id = as_text(session_id) or new_id()
+        self.start_type = as_text(start_type)
         self.is_open = False
         self._started = 0.0
 

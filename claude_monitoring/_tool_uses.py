@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from claude_monitoring._labels import as_text, content
+from claude_monitoring._labels import MAX_CONTENT_CHARS, as_text, content
 from claude_monitoring._turns import NativeScope
 
 if TYPE_CHECKING:
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
 __all__ = ["ToolExecution", "ToolUse"]
 
 _DETAILS = ("file_path", "full_command", "skill_name", "subagent_type")
+_PARAMETERS = {"Bash": ("description", "timeout"), "Agent": ("subagent_type",), "Task": ("subagent_type",)}
+
+
+def _parameters_of(tool_name: str, given: Mapping[str, object]) -> dict[str, object] | None:
+    """``tool_parameters`` of a call (reference section 5)."""
+    if tool_name.startswith("mcp__"):
+        server, _, name = tool_name.removeprefix("mcp__").partition("__")
+        return {"mcp_server_name": server, "mcp_tool_name": name}
+    found = {key: given[key] for key in _PARAMETERS.get(tool_name, ()) if key in given}
+    if tool_name == "Bash" and (command := as_text(given.get("command"), MAX_CONTENT_CHARS)):
+        found = {"bash_command": command.split()[0] if command.split() else "", "full_command": command, **found}
+    if tool_name == "Skill" and "skill" in given:
+        found["skill_name"] = given["skill"]
+    return found or None
+
+
+def _kind_of_failure(tool_name: str) -> str:
+    """``error_type`` of a tool that said no more than that it failed (reference section 5)."""
+    return "McpToolCallError" if tool_name.startswith("mcp__") else "ShellError" if tool_name == "Bash" else "ToolError"
 
 
 class ToolUse(NativeScope):
@@ -23,7 +42,10 @@ class ToolUse(NativeScope):
     exception that leaves the block has failed it; ``failed`` says so without one.
     """
 
-    __slots__ = ("_failure", "_input", "_rejected", "_request_id", "_result_bytes", "name", "tool_use_id")
+    __slots__ = (
+        "_failure", "_input", "_parameters", "_rejected", "_request_id", "_result_bytes", "_worked_s", "name",
+        "tool_use_id",
+    )  # fmt: skip
 
     monitor: NativeRecorder
     span_type = "tool"
@@ -37,7 +59,9 @@ class ToolUse(NativeScope):
         self.tool_use_id = tool_use_id
         self._input = monitor._given_input(tool_input)
         self._request_id = request_id
+        self._parameters = _parameters_of(self.name, self._input or {})
         self._rejected = False
+        self._worked_s: float | None = None
         self._result_bytes: int | None = None
         self._failure: tuple[str, str] | None = None  # kind and text, since an exception holds all that its frames hold
 
@@ -68,8 +92,9 @@ class ToolUse(NativeScope):
         """
         self._rejected = decision == "reject"
         path = self._input.get("file_path") if self._input else None
-        given = {"file_path": as_text(path) or None, "request_id": self._request_id, "tool_use_id": self.tool_use_id}
-        with _Waiting(self.monitor, self._started_s, decision, source):
+        given: dict[str, Any] = {"file_path": as_text(path) or None, "request_id": self._request_id}
+        given |= {"tool_use_id": self.tool_use_id, "parameters": self._parameters}
+        with _Waiting(self, decision, source):
             self.monitor.record_tool_decision(self.name, decision, source=source, **{**given, **more})
 
     def execution(self) -> ToolExecution:
@@ -83,34 +108,44 @@ class ToolUse(NativeScope):
 
     def failed(self, error: BaseException | str) -> None:
         """It did not do what it was asked for."""
-        self._failure = _told(error)
+        self._failure = self._told(error)
+
+    def _told(self, error: object) -> tuple[str, str] | None:
+        """Kind and text of what went wrong; ``None`` for nothing."""
+        if error is None:
+            return None
+        kind = type(error).__name__ if isinstance(error, BaseException) else _kind_of_failure(self.name)
+        return kind, content(error)
 
     def _end(self, exc: BaseException | None, result: object) -> None:
         super()._end(exc, result)
         if self._rejected:
             return
-        kind, error = self._failure or _told(exc if isinstance(exc, Exception) else None) or (None, None)
+        kind, error = self._failure or self._told(exc if isinstance(exc, Exception) else None) or (None, None)
         self.monitor.record_tool_result(
-            self.name, success=error is None, duration_s=self.duration_s, tool_use_id=self.tool_use_id, error=error,
-            error_type=kind, tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
+            self.name, success=error is None, duration_s=self.duration_s if self._worked_s is None else self._worked_s,
+            tool_use_id=self.tool_use_id, error=error, error_type=kind, parameters=self._parameters,
+            tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
         )  # fmt: skip
 
 
 class _Waiting(NativeScope):
     """The time that a tool waited for a decision."""
 
-    __slots__ = ("_decision", "_since_s", "_source")
+    __slots__ = ("_decision", "_source", "_tool")
 
     monitor: NativeRecorder
     span_type = "tool.blocked_on_user"
 
-    def __init__(self, monitor: NativeRecorder, since_s: float, decision: str, source: str) -> None:
-        super().__init__(monitor)
-        self._since_s = since_s
+    def __init__(self, tool: ToolUse, decision: str, source: str) -> None:
+        super().__init__(tool.monitor)
+        self._tool = tool
         self._decision, self._source = decision, source
 
+    def _since(self) -> tuple[float, int]:
+        return self._tool._started_s, self._tool._began_unix_nano
+
     def _end(self, exc: BaseException | None, result: object) -> None:
-        self._started_s = self._since_s
         self._set(decision=self._decision, source=self._source)
         super()._end(exc, result)
 
@@ -131,17 +166,11 @@ class ToolExecution(NativeScope):
         return {"tool_use_id": self._tool.tool_use_id, "gen_ai__tool__call__id": self._tool.tool_use_id}
 
     def _end(self, exc: BaseException | None, result: object) -> None:
-        failure = self._tool._failure or _told(exc if isinstance(exc, Exception) else None)
+        failure = self._tool._failure or self._tool._told(exc if isinstance(exc, Exception) else None)
+        self._tool._worked_s = self.duration_s
         self._set(success=failure is None)
         if failure is not None:
             kind, text = failure[0], failure[1] if self.monitor._settings.log_tool_details else failure[0]
             self._set(error__type="tool_error", error=text, error_class=kind)
             self._error(text)
         super()._end(exc, result)
-
-
-def _told(error: object) -> tuple[str, str] | None:
-    """Kind and text of what went wrong; ``None`` for nothing."""
-    if error is None:
-        return None
-    return (type(error).__name__ if isinstance(error, BaseException) else "ToolError"), content(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from claude_monitoring._labels import content, content_length
 from claude_monitoring._scopes import InnerScope, new_id, set_attribute
+from claude_monitoring._told import subagent_id, told_unix_nano
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def milliseconds(seconds: float) -> int:
 class NativeScope(InnerScope):
     """A span of Claude Code's tracing scope."""
 
-    __slots__ = ("_started_s",)
+    __slots__ = ("_began_unix_nano", "_started_s")
 
     monitor: EventRecorder
     span_type: str
@@ -48,17 +49,21 @@ class NativeScope(InnerScope):
     def __init__(self, monitor: EventRecorder) -> None:
         super().__init__(monitor)
         self._started_s = 0.0
+        self._began_unix_nano = 0
 
     @property
     def duration_s(self) -> float:
         """Seconds since it began."""
+        told = told_unix_nano()
+        if told:
+            return max(0, told - self._began_unix_nano) / 1e9
         return time.perf_counter() - self._started_s
 
     def _begin(self) -> None:
         self._look_around()
-        self._started_s = time.perf_counter()
+        self._started_s, self._began_unix_nano = self._since()
         monitor = self.monitor
-        if not monitor._live():
+        if not monitor._live() or not monitor._reports_native:
             return
         attributes: dict[str, AttributeValue] = {
             **monitor._span_attributes(self.session),
@@ -66,8 +71,14 @@ class NativeScope(InnerScope):
             "gen_ai.provider.name": _GEN_AI_PROVIDERS.get(monitor._settings.anthropic_provider, "anthropic"),
             "gen_ai.conversation.id": monitor.session_id,
         }
-        self._open_span(f"claude_code.{self.span_type}", attributes, native=True)
+        if agent_id := subagent_id.get():
+            attributes["gen_ai.conversation.id"] = attributes["agent_id"] = agent_id
+        self._open_span(f"claude_code.{self.span_type}", attributes, native=True, start_time=self._began_unix_nano)
         self._set(**self._at_begin())
+
+    def _since(self) -> tuple[float, int]:
+        """When it began: seconds of the performance counter, nanoseconds since 1970."""
+        return time.perf_counter(), told_unix_nano() or time.time_ns()
 
     def _at_begin(self) -> Mapping[str, object]:
         return {}
@@ -89,8 +100,11 @@ class NativeScope(InnerScope):
 
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
         self._set(duration_ms=milliseconds(self.duration_s))
+        self._end_span()
+
+    def _end_span(self) -> None:
         if self.span is not None:
-            self.span.end()
+            self.span.end(told_unix_nano() or None)
 
 
 class Interaction(NativeScope):
@@ -137,6 +151,5 @@ class Interaction(NativeScope):
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
         seconds = self.duration_s
         self._set(interaction__duration_ms=milliseconds(seconds))
-        if self.span is not None:
-            self.span.end()
+        self._end_span()
         self.monitor.record_active_time(seconds)

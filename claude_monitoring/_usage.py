@@ -33,10 +33,14 @@ class UsageRecorder(Recorder):
 
     _prices: PriceTable | None
     _query_source: str
+    _reports_native = True
+    """Whether Claude Code's own metrics, events and spans are fed; not where a Claude Code reports them itself."""
 
     def _add(self, spec_name: str, amount: float, **labels: object) -> None:
         """Record a checked amount in a metric of the catalogue; label keys are written with ``__`` for a dot."""
         instrument = self._registry.of(spec_name)
+        if not self._reports_native and instrument.spec.base == "native":
+            return
         given = {key.replace("__", "."): value for key, value in labels.items()}
         write(self._series_of(instrument, instrument.labels(given, strict=self._strict)), amount)
 
