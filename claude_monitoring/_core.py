@@ -53,6 +53,8 @@ class MonitorCore(TaskRecorder):
     _parent: MonitorCore | None
     _on: bool
     _closed: bool
+    _begins_explicitly = False
+    """Whether the monitor's own session begins with the first record that is in no explicit one, not at once."""
 
     def _name(self, agent_id: str, project_name: str | None, sprint: str | None) -> None:
         shown = as_text(agent_id)
@@ -88,7 +90,6 @@ class MonitorCore(TaskRecorder):
         self._last_health = Health(enabled=False)
         self._pipeline: Pipeline | None = None
         self._session: Session | None = None
-        self._begins_explicitly = False
         self._standard: dict[str, Pairs] = {}
         self._framework_base: Pairs = ()
         self._agent_base: Pairs = ()
@@ -152,13 +153,11 @@ class MonitorCore(TaskRecorder):
         pipeline = _process.acquire(self._settings, self._exporters, self._meter_provider)
         self._use(pipeline)
         self._count_agent(begins=True)
-        if root is None and not self._begins_explicitly:
-            self._begin_session()
+        if root is None:
+            self._session = Session(self, None)
+            if not self._begins_explicitly:
+                self._session.start()
         pipeline.start()
-
-    def _begin_session(self) -> None:
-        self._session = Session(self, None)
-        self._session.start()
 
     def _use(self, pipeline: Pipeline) -> None:
         labels = {"agent": self.agent_id, "project": self.project_name, "sprint": self.sprint}
@@ -179,22 +178,20 @@ class MonitorCore(TaskRecorder):
         """The id of the session that recording here and now belongs to; empty before the first use."""
         frame = current_frame()
         session = self._own_session(frame.session if frame is not None else None)
-        return session.session_id if session is not None else ""
+        if session is None:
+            return ""
+        if session is self._root()._session and not session.is_open and self._ready and self._on:
+            with once:  # the monitor's own, which was not needed as long as there were explicit ones
+                if not session.is_open:
+                    session.start()
+        return session.session_id
 
     def _own_session(self, nearest: Session | None) -> Session | None:
         """The innermost explicit session of this monitor or its family, from ``nearest`` outwards, else its own."""
         root = self._root()
         while nearest is not None and nearest.monitor._root() is not root:
             nearest = nearest.outer
-        return nearest or root._implicit_session()
-
-    def _implicit_session(self) -> Session | None:
-        """The monitor's own, which begins with the first use that is in no explicit one."""
-        if self._session is None and self._ready and self._on:
-            with once:
-                if self._session is None:
-                    self._begin_session()
-        return self._session
+        return nearest or root._session
 
     def _root(self) -> MonitorCore:
         return self if self._parent is None else self._parent._root()

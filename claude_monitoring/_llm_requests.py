@@ -49,6 +49,7 @@ class LlmRequest(NativeScope):
         return {
             "model": self._model,
             "gen_ai__system": "anthropic",
+            "gen_ai__operation__name": "chat",
             "gen_ai__request__model": self._model,
             "llm_request__context": context,
             "speed": self._speed,
@@ -111,13 +112,21 @@ class LlmRequest(NativeScope):
     def _tell_answer(self, seconds: float, answer: dict[str, Any]) -> None:
         usage = answer["usage"]
         names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+        counts = {name: _count(usage.get(name, 0)) for name in names}
+        read, written = counts["cache_read_tokens"] or 0, counts["cache_creation_tokens"] or 0
         first_ms = milliseconds(self._first_s) if self._first_s is not None else None
         stop = answer["stop_reason"]
         self._set(
+            **{"gen_ai__usage__cache_read.input_tokens": read, "gen_ai__usage__cache_write.input_tokens": written}
+        )
+        self._set(
             success=True,
-            **{name: _count(usage.get(name, 0)) for name in names},
+            **counts,
+            gen_ai__usage__input_tokens=(counts["input_tokens"] or 0) + read + written,  # those of the cache count here
+            gen_ai__usage__output_tokens=counts["output_tokens"],
             request_id=answer["request_id"],
             gen_ai__response__id=answer["request_id"],
+            gen_ai__response__model=answer["model"],
             ttft_ms=first_ms,
             first_content_ms=first_ms,
             stop_reason=stop,

@@ -17,6 +17,7 @@ from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, Histo
 from claude_monitoring._health import Health
 from claude_monitoring._labels import MAX_NAME_CHARS, as_text
 from claude_monitoring._native_recorder import NativeRecorder
+from claude_monitoring._once import once
 from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
@@ -159,6 +160,7 @@ class AgentMonitor(NativeRecorder):
         self._closed = False
         self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._frames_of_with: list[MonitorFrame] = []
+        self._beside: dict[str, AgentMonitor] = {}
         self._start_anew()
         redirect(self)
         self._name(agent_id, project_name, sprint)
@@ -270,6 +272,25 @@ class AgentMonitor(NativeRecorder):
         child._closed = self._closed
         return child
 
+    def _derived(self, key: str, make: Callable[[], AgentMonitor]) -> AgentMonitor:
+        """A monitor beside this one, made once; it is closed with it."""
+        with once:
+            if key not in self._beside:
+                self._beside[key] = make()
+            return self._beside[key]
+
+    def _subagent(self, agent_id: str) -> AgentMonitor:
+        child = self._derived(agent_id, lambda: self.child(agent_id))
+        child._reports_native = self._reports_native
+        return child
+
+    def _without_native(self) -> AgentMonitor:
+        """This agent without the metrics, events and spans that a Claude Code reports itself."""
+        child = self._derived("", lambda: self.child(self.agent_id))
+        child._query_source = self._query_source
+        child._reports_native = False
+        return child
+
     # -- delivery --------------------------------------------------------------------------------
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -294,6 +315,8 @@ class AgentMonitor(NativeRecorder):
         Returns:
             As for ``flush``.
         """
+        for beside in list(self._beside.values()):
+            beside.close(0)
         pipeline = self._stop()
         if pipeline is None:
             return True

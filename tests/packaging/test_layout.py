@@ -24,7 +24,9 @@ LAYERS: dict[str, set[str]] = {
         "conformance.checker", "conformance.common", "conformance.found", "conformance.items", "conformance.model",
         "conformance.nearest", "conformance.notation", "conformance.reading", "conformance.report", "conformance.rules",
         "conformance.rules_events", "integrations", "integrations._anthropic_bodies", "integrations._anthropic_calls",
-        "integrations.anthropic", "testing", "testing._answers", "testing._api_server", "testing._routes",
+        "integrations._agent_facts", "integrations._agent_items", "integrations._agent_session", "integrations._agent_steps",
+        "integrations._agent_totals", "integrations._agent_transcript", "integrations.anthropic",
+        "integrations.claude_agent_sdk", "testing", "testing._answers", "testing._api_server", "testing._routes",
         "testing._script", "testing._stream", "testing.fake_anthropic",
     },
     "api": {
@@ -52,7 +54,7 @@ LAYERS: dict[str, set[str]] = {
         "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
         "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
-        "_settings_url", "_version", "_wrapping", "errors", "types",
+        "_settings_url", "_told", "_version", "_wrapping", "errors", "types",
     },
 }  # fmt: skip
 

@@ -1,0 +1,312 @@
+"""What an agent did, step by step, to be told in its order as soon as all of a step is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from claude_monitoring._labels import as_text
+from claude_monitoring._pricing import Tokens, cost_usd
+from claude_monitoring._sealed import Sealed
+from claude_monitoring._told import subagent_id, told_at
+from claude_monitoring.integrations._agent_facts import (
+    BUILT_IN_AGENTS,
+    changed_lines,
+    makes_commit,
+    makes_pull_request,
+)
+from claude_monitoring.integrations._anthropic_bodies import as_mapping
+
+if TYPE_CHECKING:
+    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._tool_uses import ToolExecution, ToolUse
+    from claude_monitoring._turns import Interaction
+    from claude_monitoring.integrations._agent_transcript import Transcript
+
+__all__ = ["Actor", "Item", "Prompt", "Request", "ToolBegin", "ToolCall", "ToolEnd", "TurnEnd"]
+
+
+@dataclass(eq=False)
+class Actor:
+    """The main agent of a session, or a subagent.
+
+    Attributes:
+        context: Where its spans have their parent and its records their session.
+        last_unix_nano: When its last request or tool ended: the next request began then.
+    """
+
+    monitor: AgentMonitor
+    agent_id: str = ""
+    query_source: str = "sdk"
+    transcript: Transcript | None = None
+    caller: ToolCall | None = None
+    context: Context = field(default_factory=copy_context)
+    last_unix_nano: int = 0
+    effort: str | None = None
+    attempts: int = 1
+
+
+@dataclass(eq=False)
+class Item:
+    """One step."""
+
+    actor: Actor
+    at_unix_nano: int
+    is_void: bool = False
+
+    def is_ready(self) -> bool:
+        """Whether all of it is known."""
+        return True
+
+    def settle(self) -> None:
+        """Nothing more will be known of it."""
+
+    def tell(self) -> None:
+        """Record it."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Prompt(Item):
+    """A turn begins."""
+
+    text: str = ""
+    prompt_id: str = ""
+    interaction: Interaction | None = None
+
+    def tell(self) -> None:
+        self.actor.context.run(self._begin)
+
+    def _begin(self) -> None:
+        turn = self.interaction = self.actor.monitor.interaction(self.text)
+        if self.prompt_id:
+            turn.prompt_id = self.prompt_id
+        with told_at(self.at_unix_nano):
+            turn.__enter__()
+
+    def end(self, at_unix_nano: int) -> None:
+        """The turn is over."""
+        turn, self.interaction = self.interaction, None
+        if turn is not None:
+            self.actor.context.run(self._leave, turn, at_unix_nano)
+
+    @staticmethod
+    def _leave(turn: Interaction, at_unix_nano: int) -> None:
+        with told_at(at_unix_nano):
+            turn.__exit__(None, None, None)
+
+
+@dataclass(eq=False)
+class TurnEnd(Item):
+    """A turn is over, with the program's own totals of it."""
+
+    result: Any = None
+    tries: int = 0
+
+    def tell(self) -> None:
+        """What follows from it is the session's business."""
+
+
+@dataclass(eq=False)
+class Request(Item):
+    """A request to the model; ``at_unix_nano`` is when its answer came."""
+
+    began_unix_nano: int = 0
+    message_id: str = ""
+    model: str = ""
+    text: str = ""
+    tool_ids: set[str] = field(default_factory=set)
+    tokens: dict[str, int] = field(default_factory=dict)
+    is_final: bool = False
+    request_id: str | None = None
+    stop_reason: str | None = None
+    speed: str = "normal"
+    failure: tuple[str, int | None] | None = None
+    attempts: int = 1
+    cost_usd: float = 0.0
+
+    def is_ready(self) -> bool:
+        return self.is_final
+
+    def settle(self) -> None:
+        self.is_final = True
+        self.is_void = self.is_void or not (self.tokens or self.failure)
+
+    def tell(self) -> None:
+        self.actor.context.run(self._tell)
+
+    def _price(self) -> float | None:
+        with Sealed():
+            tokens = Tokens(*(self.tokens.get(f"{name}_tokens", 0) for name in Tokens._fields))
+            return cost_usd(self.model, tokens, self.actor.monitor._prices)
+        return None
+
+    def _tell(self) -> None:
+        actor = self.actor
+        request = actor.monitor.llm_request(
+            self.model, query_source=actor.query_source, effort=actor.effort,
+            speed="fast" if self.speed == "fast" else "normal",
+        )  # fmt: skip
+        with told_at(self.began_unix_nano or self.at_unix_nano):
+            request.start()
+            for _ in range(self.attempts):
+                request.attempt()
+        with told_at(self.at_unix_nano):
+            if self.failure is not None:
+                request.failed(self.failure[0], status_code=self.failure[1], request_id=self.request_id)
+            else:
+                stop = self.stop_reason or ("tool_use" if self.tool_ids else "end_turn")
+                usage: dict[str, Any] = dict(self.tokens)
+                if (usd := self._price()) is not None:
+                    usage["cost_usd"] = self.cost_usd = usd
+                request.answered(text=self.text, stop_reason=stop, request_id=self.request_id, **usage)
+            request.finish(None)
+
+
+@dataclass(eq=False)
+class ToolCall:
+    """A call of a tool, while it is under way."""
+
+    actor: Actor
+    name: str
+    tool_use_id: str
+    tool_input: Mapping[str, Any]
+    permission_mode: str | None
+    began_unix_nano: int
+    request: Request | None = None
+    decision: tuple[str, str] | None = None
+    answer: str | None = None
+    """Who decided through ``can_use_tool``, and how, as ``source``."""
+    has_started: bool = False
+    decided_unix_nano: int = 0
+    worked_ms: float | None = None
+    result_bytes: int | None = None
+    result_seen: bool = False
+    context: Context | None = None
+    scope: ToolUse | None = None
+    execution: ToolExecution | None = None
+    is_taken: bool = False
+
+    def infer(self) -> None:
+        """Say who decided, where nothing else does."""
+        if self.decision is None:
+            rejected = not self.has_started or self.answer == "user_reject"
+            self.decision = ("reject" if rejected else "accept", self.answer or "config")
+
+
+@dataclass(eq=False)
+class ToolBegin(Item):
+    """The model asked for a tool, and it was decided on."""
+
+    call: ToolCall | None = None
+
+    def is_ready(self) -> bool:
+        return self.call is None or self.call.decision is not None
+
+    def settle(self) -> None:
+        if self.call is not None:
+            self.call.infer()
+
+    def tell(self) -> None:
+        if self.call is not None:
+            self.call.context = self.actor.context.copy()
+            self.call.context.run(self._tell, self.call)
+
+    def _tell(self, call: ToolCall) -> None:
+        request_id = call.request.request_id if call.request is not None else None
+        call.scope = tool = self.actor.monitor.tool_use(
+            call.name, tool_use_id=call.tool_use_id, tool_input=call.tool_input, request_id=request_id
+        )
+        with told_at(call.began_unix_nano):
+            tool.start()
+        tool.resume()
+        decision, source = call.decision or ("accept", "config")
+        with told_at(call.decided_unix_nano or self.at_unix_nano):
+            made: Literal["accept", "reject"] = "reject" if decision == "reject" else "accept"
+            tool.decided(made, source=source, permission_mode=call.permission_mode)
+            if decision == "reject":
+                tool.finish(None)
+                call.scope = None
+            else:
+                call.execution = tool.execution()
+                call.execution.start()
+                call.execution.resume()
+
+
+@dataclass(eq=False)
+class ToolEnd(Item):
+    """A tool ended."""
+
+    call: ToolCall | None = None
+    answer: Any = None
+    error: str | None = None
+
+    def is_ready(self) -> bool:
+        return self.call is None or self.call.result_seen
+
+    def settle(self) -> None:
+        if self.call is not None:
+            self.call.result_seen = True
+
+    def tell(self) -> None:
+        if self.call is not None and self.call.context is not None:
+            self.call.context.run(self._tell, self.call)
+
+    def _tell(self, call: ToolCall) -> None:
+        tool, execution = call.scope, call.execution
+        if tool is None:
+            return
+        model = call.request.model if call.request is not None else None
+        with told_at(self.at_unix_nano):
+            if self.error is not None:
+                tool.failed(self.error)
+            tool._result_bytes = call.result_bytes
+            if execution is not None:
+                execution.finish(None)
+            if call.worked_ms is not None:
+                tool._worked_s = call.worked_ms / 1000
+            if call.name in {"Agent", "Task"} and self.error is None:
+                self._tell_subagent(as_mapping(self.answer))
+            if self.error is None:
+                self._tell_work(call, model)
+            tool.finish(None)
+
+    def _tell_work(self, call: ToolCall, model: str | None) -> None:
+        monitor = self.actor.monitor
+        lines = changed_lines(call.name, self.answer)
+        if lines is not None:
+            monitor.record_lines(*lines, file_path=call.tool_input.get("file_path"), model=model)
+        if call.name == "Bash":
+            command = call.tool_input.get("command")
+            if makes_commit(command):
+                monitor.record_commit()
+            if makes_pull_request(command):
+                monitor.record_pull_request()
+
+    def _tell_subagent(self, answer: Mapping[str, Any]) -> None:
+        if answer.get("status") != "completed":
+            return  # one in the background has only begun
+        kind = as_text(answer.get("agentType"))
+        is_built_in = kind in BUILT_IN_AGENTS
+        monitor = self.actor.monitor
+        token = subagent_id.set(as_text(answer.get("agentId")))
+        model = as_text(answer.get("resolvedModel"))
+        shown = is_built_in or monitor._settings.log_tool_details
+        monitor._native_event(
+            "subagent_completed",
+            {
+                "agent_type": kind if shown else "custom",
+                "agent.source": "built-in" if is_built_in else "flagSettings",
+                "is_built_in": is_built_in,
+                "is_async": False,
+                "total_tokens": answer.get("totalTokens"),
+                "total_tool_uses": answer.get("totalToolUseCount"),
+                "duration_ms": answer.get("totalDurationMs"),
+                "model": model,
+                "final_model": model,
+                "model_swapped": False,
+            },
+        )
+        subagent_id.reset(token)

@@ -1,0 +1,434 @@
+"""One Claude Code that the SDK started, watched from the first prompt to its end.
+
+Hooks say what happens and when, messages what the model said, the transcript what is final of both, results what the
+program counted itself. They come in any order, from the SDK's tasks, the user's loop and a timer: each is put into a
+box that one of them empties, and becomes a step of a queue that is told in its order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from claude_monitoring._events import iso_time
+from claude_monitoring._labels import as_text
+from claude_monitoring._sealed import Sealed
+from claude_monitoring._told import subagent_id
+from claude_monitoring.integrations._agent_facts import BUILT_IN_AGENTS, error_of, size_of
+from claude_monitoring.integrations._agent_items import (
+    Actor,
+    Item,
+    Prompt,
+    Request,
+    ToolBegin,
+    ToolCall,
+    ToolEnd,
+    TurnEnd,
+)
+from claude_monitoring.integrations._agent_steps import Steps
+from claude_monitoring.integrations._agent_totals import Totals
+from claude_monitoring.integrations._agent_transcript import Transcript
+from claude_monitoring.integrations._anthropic_bodies import as_mapping, texts_of, tokens_of
+
+if TYPE_CHECKING:
+    from claude_monitoring._monitor import AgentMonitor
+    from claude_monitoring._scopes import Session
+
+__all__ = ["AgentSession"]
+
+_SYNTHETIC = "<synthetic>"  # the model of messages that the program writes itself
+_TRANSCRIPT_LAG_S = 0.15
+_MOST_TRIES = 8
+
+
+class AgentSession:
+    """What is known of one run of the program. No method raises, and none waits.
+
+    Args:
+        monitor: Who records.
+        start_type: ``fresh``, ``continue`` or ``resume``.
+        model: The model that the host asks for, if it says so.
+        custom_agents: Names of subagents that the host defines, which are reported as ``custom``.
+    """
+
+    def __init__(
+        self, monitor: AgentMonitor, start_type: str, *, model: str = "", custom_agents: Collection[str] = ()
+    ) -> None:
+        self._monitor = monitor
+        self._start_type = start_type
+        self._model = model
+        self._custom_agents = frozenset(custom_agents)
+        self._since = iso_time(time.time_ns())
+        self._box: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
+        self._lock = threading.Lock()
+        self._steps = Steps()
+        self._base = copy_context()
+        self._prompted_in: deque[Context] = deque()
+        self._main = Actor(monitor, context=self._base)
+        self._actors: dict[str, Actor] = {"": self._main}
+        self._answers: dict[str, str] = {}
+        self._totals = Totals(is_whole=start_type == "fresh")
+        self._scope: Session | None = None
+        self._turn: Prompt | None = None
+        self._timer: threading.Timer | None = None
+        self._is_abandoned = self._is_over = False
+
+    # -- what comes in ---------------------------------------------------------------------------
+
+    def prompted(self) -> None:
+        """The host is about to send a prompt; what is current here is around its turn."""
+        self._prompted_in.append(copy_context())
+
+    def hook(self, given: object) -> None:
+        """A hook was called with ``given``."""
+        self._put(self._on_hook, as_mapping(given))
+
+    def message(self, message: object) -> None:
+        """The host was given ``message``."""
+        self._put(self._on_message, message)
+
+    def answered(self, tool_use_id: str | None, source: str) -> None:
+        """The host's ``can_use_tool`` decided."""
+        if tool_use_id:
+            self._put(self._on_answer, tool_use_id, source)
+
+    def finish(self) -> None:
+        """The program has ended, or nobody listens any more."""
+        self._put(self._on_end)
+
+    def abandon(self) -> None:
+        """Nobody listens any more, and the program may not have ended yet."""
+        self._put(self._on_abandoned)
+
+    def _put(self, what: Callable[..., None], *args: Any) -> None:
+        self._box.append((time.time_ns(), what, args))
+        while self._box and self._lock.acquire(blocking=False):
+            try:
+                self._empty_box()
+            finally:
+                self._lock.release()
+
+    def _empty_box(self) -> None:
+        while self._box:
+            at, what, args = self._box.popleft()
+            with Sealed():
+                what(at, *args)
+        with Sealed():
+            self._tell_what_is_known()
+
+    # -- hooks -----------------------------------------------------------------------------------
+
+    def _on_hook(self, at: int, given: Mapping[str, Any]) -> None:
+        name = given.get("hook_event_name")
+        if self._is_over:
+            return
+        self._open(given)
+        actor = self._actor_of(as_text(given.get("agent_id")))
+        effort = as_text(as_mapping(given.get("effort")).get("level"))
+        actor.effort = effort or actor.effort
+        if name == "UserPromptSubmit":
+            self._begin_turn(at, as_text(given.get("prompt"), 10**7), as_text(given.get("prompt_id")))
+        elif name == "PreToolUse":
+            self._tool_begins(at, actor, given)
+        elif name in {"PostToolUse", "PostToolUseFailure"}:
+            self._tool_ends(at, actor, given)
+        elif name == "SubagentStart":
+            self._subagent_begins(at, actor, given)
+        elif name == "SubagentStop":
+            self._subagent_ends(at, actor, given)
+        elif name == "Stop":
+            self._said_last(at, actor, given)
+        self._read_transcripts()
+
+    def _open(self, given: Mapping[str, Any]) -> None:
+        """What the first word of the program tells of its session."""
+        self._model = as_text(given.get("model")) or self._model
+        session_id, path = as_text(given.get("session_id")), as_text(given.get("transcript_path"), 4096)
+        if session_id and self._scope is None:
+            self._scope = self._monitor.session(session_id, start_type=self._start_type)  # type: ignore[arg-type]
+            self._base.run(self._scope.start)
+            self._base.run(self._scope.resume)
+        if path and self._main.transcript is None:
+            self._main.transcript = Transcript(path, self._since, is_new=self._start_type == "fresh")
+
+    def _actor_of(self, agent_id: str) -> Actor:
+        return self._actors.get(agent_id, self._main)
+
+    def _begin_turn(self, at: int, text: str, prompt_id: str) -> None:
+        actor = self._main
+        context = self._prompted_in.popleft() if self._prompted_in else self._base.copy()
+        if self._scope is not None:
+            context.run(self._scope.resume)
+        turn = Actor(
+            self._monitor, transcript=actor.transcript, context=context, last_unix_nano=at, effort=actor.effort
+        )
+        self._main = self._actors[""] = turn
+        self._steps.queue.append(Prompt(turn, at, text=text, prompt_id=prompt_id))
+
+    def _tool_begins(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
+        tool_use_id = as_text(given.get("tool_use_id"))
+        request = next((one for one in self._steps.pending(actor) if tool_use_id in one.tool_ids), None)
+        if request is None:  # the host has not taken the message yet
+            request = self._steps.asked(actor, at)
+            request.tool_ids.add(tool_use_id)
+        call = ToolCall(
+            actor,
+            as_text(given.get("tool_name")),
+            tool_use_id,
+            as_mapping(given.get("tool_input")),
+            as_text(given.get("permission_mode")) or None,
+            at,
+            request,
+            answer=self._answers.pop(tool_use_id, None),
+        )
+        self._steps.calls[tool_use_id] = call
+        self._steps.queue.append(ToolBegin(actor, at, call=call))
+
+    def _tool_ends(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
+        call = self._steps.calls.get(as_text(given.get("tool_use_id")))
+        if call is None:
+            return
+        actor.last_unix_nano = at
+        call.has_started = True
+        duration = given.get("duration_ms")
+        if isinstance(duration, int | float):
+            call.worked_ms = duration
+            call.decided_unix_nano = max(call.began_unix_nano, at - round(duration * 1e6))
+        failed = given.get("hook_event_name") == "PostToolUseFailure"
+        error = as_text(given.get("error"), 10**6) if failed else None
+        self._steps.queue.append(ToolEnd(actor, at, call=call, answer=given.get("tool_response"), error=error))
+
+    def _on_answer(self, _: int, tool_use_id: str, source: str) -> None:
+        call = self._steps.calls.get(tool_use_id)
+        if call is not None:
+            call.answer = source
+        else:
+            self._answers[tool_use_id] = source
+
+    # -- subagents -------------------------------------------------------------------------------
+
+    def _subagent_begins(self, at: int, _: Actor, given: Mapping[str, Any]) -> None:
+        agent_id, kind = as_text(given.get("agent_id")), as_text(given.get("agent_type"))
+        if not agent_id or agent_id in self._actors:
+            return
+        is_built_in = kind in BUILT_IN_AGENTS and kind not in self._custom_agents
+        name = kind if is_built_in else "custom"
+        calls = [
+            call
+            for call in self._steps.calls.values()
+            if call.name in {"Agent", "Task"} and not call.is_taken
+            and as_text(call.tool_input.get("subagent_type")) in {kind, ""}
+        ]  # fmt: skip
+        caller = calls[0] if calls else None
+        if caller is not None:
+            caller.is_taken = caller.has_started = True
+            caller.infer()
+        self._actors[agent_id] = Actor(
+            self._monitor._subagent(name),
+            agent_id,
+            f"agent:builtin:{kind}" if is_built_in else "agent:custom",
+            caller=caller,
+            context=self._main.context,
+            last_unix_nano=at,
+        )
+
+    def _subagent_ends(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
+        path = as_text(given.get("agent_transcript_path"), 4096)
+        if actor is self._main:
+            return
+        if path and actor.transcript is None:
+            actor.transcript = Transcript(path, self._since, is_new=True)
+        self._said_last(at, actor, given)
+
+    def _said_last(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
+        """The last answer of a turn asks for no tool; the host may not have taken its message yet."""
+        text = given.get("last_assistant_message")
+        last = next((one for one in reversed(self._steps.pending(actor)) if not one.tool_ids), None)
+        if isinstance(text, str) and text and last is None:
+            self._steps.asked(actor, at).text = text
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _on_message(self, at: int, message: Any) -> None:
+        kind = type(message).__name__
+        if self._is_over:
+            return
+        if kind == "AssistantMessage":
+            self._on_assistant(at, message)
+        elif kind == "UserMessage":
+            self._on_tool_results(message)
+        elif kind == "SystemMessage" and getattr(message, "subtype", "") == "init":
+            self._open(as_mapping(getattr(message, "data", None)))
+        elif kind == "ResultMessage":
+            self._steps.queue.append(TurnEnd(self._main, at, result=message))
+            self._read_transcripts()
+
+    def _on_assistant(self, at: int, message: Any) -> None:
+        parent = as_text(getattr(message, "parent_tool_use_id", None))
+        actor = next(
+            (one for one in self._actors.values() if parent and one.caller is self._steps.calls.get(parent)), None
+        )
+        if parent and actor is None:
+            return  # of a subagent that no hook has told of: its transcript, or the totals, will
+        actor = actor or self._main
+        if message.model == _SYNTHETIC:
+            return  # the transcript says more of what failed
+        blocks = list(getattr(message, "content", ()))
+        tool_ids = {as_text(block.id) for block in blocks if type(block).__name__ == "ToolUseBlock"}
+        request = self._steps.request_of(actor, at, as_text(getattr(message, "message_id", None)), tool_ids)
+        if not request.is_final:
+            request.at_unix_nano = at
+            request.model = as_text(message.model)
+            request.tokens = tokens_of(getattr(message, "usage", None))
+            request.text += "".join(block.text for block in blocks if type(block).__name__ == "TextBlock")
+
+    def _on_tool_results(self, message: Any) -> None:
+        blocks = getattr(message, "content", ())
+        for block in blocks if isinstance(blocks, list) else ():
+            call = self._steps.calls.get(as_text(getattr(block, "tool_use_id", None)))
+            if call is not None and call.result_bytes is None:
+                call.result_bytes = size_of(getattr(block, "content", None))
+
+    # -- transcripts -----------------------------------------------------------------------------
+
+    def _read_transcripts(self) -> None:
+        for actor in list(self._actors.values()):
+            if actor.transcript is not None:
+                for entry in actor.transcript.read():
+                    with Sealed():
+                        self._on_entry(actor, entry)
+
+    def _on_entry(self, actor: Actor, entry: Mapping[str, Any]) -> None:
+        kind, message = entry.get("type"), as_mapping(entry.get("message"))
+        if kind == "system" and entry.get("subtype") == "api_error":
+            actor.attempts += 1
+        elif kind == "assistant" and message.get("model") == _SYNTHETIC:
+            if entry.get("isApiErrorMessage"):
+                self._failed(actor, entry, message)
+        elif kind == "assistant":
+            self._final(actor, entry, message)
+        elif kind == "user":
+            content = message.get("content")
+            for block in content if isinstance(content, list) else ():
+                self._final_result(entry, as_mapping(block))
+
+    def _final(self, actor: Actor, entry: Mapping[str, Any], message: Mapping[str, Any]) -> None:
+        content = message.get("content")
+        blocks = [as_mapping(block) for block in content] if isinstance(content, list) else []
+        tool_ids = {as_text(block.get("id")) for block in blocks if block.get("type") == "tool_use"}
+        request = self._steps.request_of(actor, time.time_ns(), as_text(message.get("id")), tool_ids)
+        if not request.is_final:
+            request.text = ""
+            request.attempts, actor.attempts = actor.attempts, 1
+            request.tokens = tokens_of(message.get("usage"))
+        request.text += texts_of(content)
+        request.is_final = True
+        request.model = as_text(message.get("model"))
+        request.stop_reason = as_text(message.get("stop_reason")) or None
+        request.request_id = as_text(entry.get("requestId")) or None
+        request.speed = "fast" if as_mapping(message.get("usage")).get("speed") == "fast" else "normal"
+
+    def _failed(self, actor: Actor, entry: Mapping[str, Any], message: Mapping[str, Any]) -> None:
+        status = entry.get("apiErrorStatus")
+        request = self._steps.asked(actor, time.time_ns())
+        request.is_final = True
+        request.model = self._model
+        request.attempts, actor.attempts = actor.attempts, 1
+        request.request_id = as_text(entry.get("requestId")) or None
+        request.failure = (error_of(texts_of(message.get("content"))), status if isinstance(status, int) else None)
+
+    def _final_result(self, entry: Mapping[str, Any], block: Mapping[str, Any]) -> None:
+        call = self._steps.calls.get(as_text(block.get("tool_use_id")))
+        if call is None:
+            return
+        call.result_seen = True
+        call.result_bytes = size_of(block.get("content"))
+        decided = as_mapping(entry.get("permissionDecision"))
+        if call.decision is None and decided.get("decision") in {"accept", "reject"}:
+            call.decision = (as_text(decided["decision"]), as_text(decided.get("source")) or "config")
+        call.infer()
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell_what_is_known(self) -> None:
+        for item in self._steps.known():
+            self._tell(item)
+        self._look_again_later()
+
+    def _tell(self, item: Item) -> None:
+        if isinstance(item, TurnEnd):
+            self._end_turn(item)
+            return
+        if isinstance(item, Prompt):
+            if self._turn is not None:
+                self._turn.end(item.at_unix_nano)
+            self._turn = item
+        actor = item.actor
+        if actor.caller is not None and actor.caller.context is not None:
+            actor.context, actor.caller = actor.caller.context.copy(), None
+            actor.context.run(subagent_id.set, actor.agent_id)
+        item.tell()
+        if isinstance(item, Request) and item.failure is None:
+            self._totals.count(item)
+
+    def _end_turn(self, end: TurnEnd) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end(end.at_unix_nano)
+        context = turn.actor.context if turn is not None else self._base
+        context.run(self._totals.reconcile, end.result, self._monitor)
+        if self._is_abandoned and self._steps.turn_end() is None:
+            self._on_end(end.at_unix_nano)
+
+    def _look_again_later(self) -> None:
+        """The transcript is late by a moment, and nothing else may come: look again, a few times."""
+        end = self._steps.turn_end()
+        if end is None or self._timer is not None or self._is_over:
+            return
+        if end.tries >= _MOST_TRIES:
+            self._settle(until=end)
+            return
+        end.tries += 1
+        self._timer = timer = threading.Timer(_TRANSCRIPT_LAG_S, self._put, (self._on_timer,))
+        timer.start()  # no daemon: a program that ends now waits for what it has paid for
+
+    def _on_timer(self, _: int) -> None:
+        self._timer = None
+        self._read_transcripts()
+
+    def _settle(self, until: TurnEnd | None) -> None:
+        """Nothing more will be heard of the steps up to here."""
+        steps = list(self._steps.queue)
+        if until is not None:
+            steps = steps[: steps.index(until)]
+            self._totals.complete([one for one in steps if isinstance(one, Request)], until.result)
+        for item in steps:
+            item.settle()
+        self._tell_what_is_known()
+
+    def _on_abandoned(self, at: int) -> None:
+        if not self._is_over and not self._is_abandoned:
+            self._is_abandoned = True
+            if self._steps.turn_end() is None:
+                self._steps.queue.append(TurnEnd(self._main, at))
+
+    def _on_end(self, at: int) -> None:
+        if self._is_over:
+            return
+        self._read_transcripts()
+        self._tell_what_is_known()
+        while (end := self._steps.turn_end()) is not None:
+            self._settle(until=end)
+        self._settle(until=None)
+        self._is_over = True
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if self._turn is not None:
+            self._turn.end(at)
+        if self._scope is not None:
+            self._scope.finish(None)
