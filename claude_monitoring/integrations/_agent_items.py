@@ -46,6 +46,9 @@ class Actor:
     last_unix_nano: int = 0
     effort: str | None = None
     attempts: int = 1
+    is_placed: bool = False
+    """Whether its context is inside the call of the tool that it came from."""
+    is_done: bool = False
 
 
 @dataclass(eq=False)
@@ -177,8 +180,7 @@ class ToolCall:
     began_unix_nano: int
     request: Request | None = None
     decision: tuple[str, str] | None = None
-    answer: str | None = None
-    """Who decided through ``can_use_tool``, and how, as ``source``."""
+    answer: str | None = None  # of the host's ``can_use_tool``, as ``source``
     has_started: bool = False
     decided_unix_nano: int = 0
     worked_ms: float | None = None

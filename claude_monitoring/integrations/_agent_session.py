@@ -18,7 +18,8 @@ from claude_monitoring._events import iso_time
 from claude_monitoring._labels import as_text
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._told import subagent_id
-from claude_monitoring.integrations._agent_facts import BUILT_IN_AGENTS, error_of, size_of
+from claude_monitoring.integrations._agent_answers import Answers
+from claude_monitoring.integrations._agent_facts import BUILT_IN_AGENTS
 from claude_monitoring.integrations._agent_items import (
     Actor,
     Item,
@@ -32,7 +33,7 @@ from claude_monitoring.integrations._agent_items import (
 from claude_monitoring.integrations._agent_steps import Steps
 from claude_monitoring.integrations._agent_totals import Totals
 from claude_monitoring.integrations._agent_transcript import Transcript
-from claude_monitoring.integrations._anthropic_bodies import as_mapping, texts_of, tokens_of
+from claude_monitoring.integrations._anthropic_bodies import as_mapping
 
 if TYPE_CHECKING:
     from claude_monitoring._monitor import AgentMonitor
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentSession"]
 
-_SYNTHETIC = "<synthetic>"  # the model of messages that the program writes itself
 _TRANSCRIPT_LAG_S = 0.15
 _MOST_TRIES = 8
 
@@ -60,17 +60,17 @@ class AgentSession:
     ) -> None:
         self._monitor = monitor
         self._start_type = start_type
-        self._model = model
         self._custom_agents = frozenset(custom_agents)
         self._since = iso_time(time.time_ns())
         self._box: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
         self._steps = Steps()
+        self._answers = Answers(self._steps, model)
         self._base = copy_context()
         self._prompted_in: deque[Context] = deque()
         self._main = Actor(monitor, context=self._base)
         self._actors: dict[str, Actor] = {"": self._main}
-        self._answers: dict[str, str] = {}
+        self._decided: dict[str, str] = {}
         self._totals = Totals(is_whole=start_type == "fresh")
         self._scope: Session | None = None
         self._turn: Prompt | None = None
@@ -146,7 +146,7 @@ class AgentSession:
 
     def _open(self, given: Mapping[str, Any]) -> None:
         """What the first word of the program tells of its session."""
-        self._model = as_text(given.get("model")) or self._model
+        self._answers.model = as_text(given.get("model")) or self._answers.model
         session_id, path = as_text(given.get("session_id")), as_text(given.get("transcript_path"), 4096)
         if session_id and self._scope is None:
             self._scope = self._monitor.session(session_id, start_type=self._start_type)  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ class AgentSession:
             as_text(given.get("permission_mode")) or None,
             at,
             request,
-            answer=self._answers.pop(tool_use_id, None),
+            answer=self._decided.pop(tool_use_id, None),
         )
         self._steps.calls[tool_use_id] = call
         self._steps.queue.append(ToolBegin(actor, at, call=call))
@@ -207,7 +207,7 @@ class AgentSession:
         if call is not None:
             call.answer = source
         else:
-            self._answers[tool_use_id] = source
+            self._decided[tool_use_id] = source
 
     # -- subagents -------------------------------------------------------------------------------
 
@@ -242,6 +242,7 @@ class AgentSession:
             return
         if path and actor.transcript is None:
             actor.transcript = Transcript(path, self._since, is_new=True)
+        actor.is_done = True
         self._said_last(at, actor, given)
 
     def _said_last(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
@@ -258,40 +259,23 @@ class AgentSession:
         if self._is_over:
             return
         if kind == "AssistantMessage":
-            self._on_assistant(at, message)
+            actor = self._speaker(as_text(getattr(message, "parent_tool_use_id", None)))
+            if actor is not None:
+                self._answers.assistant(actor, at, message)
         elif kind == "UserMessage":
-            self._on_tool_results(message)
+            self._answers.tool_results(message)
         elif kind == "SystemMessage" and getattr(message, "subtype", "") == "init":
             self._open(as_mapping(getattr(message, "data", None)))
         elif kind == "ResultMessage":
             self._steps.queue.append(TurnEnd(self._main, at, result=message))
             self._read_transcripts()
 
-    def _on_assistant(self, at: int, message: Any) -> None:
-        parent = as_text(getattr(message, "parent_tool_use_id", None))
-        actor = next(
-            (one for one in self._actors.values() if parent and one.caller is self._steps.calls.get(parent)), None
-        )
-        if parent and actor is None:
-            return  # of a subagent that no hook has told of: its transcript, or the totals, will
-        actor = actor or self._main
-        if message.model == _SYNTHETIC:
-            return  # the transcript says more of what failed
-        blocks = list(getattr(message, "content", ()))
-        tool_ids = {as_text(block.id) for block in blocks if type(block).__name__ == "ToolUseBlock"}
-        request = self._steps.request_of(actor, at, as_text(getattr(message, "message_id", None)), tool_ids)
-        if not request.is_final:
-            request.at_unix_nano = at
-            request.model = as_text(message.model)
-            request.tokens = tokens_of(getattr(message, "usage", None))
-            request.text += "".join(block.text for block in blocks if type(block).__name__ == "TextBlock")
-
-    def _on_tool_results(self, message: Any) -> None:
-        blocks = getattr(message, "content", ())
-        for block in blocks if isinstance(blocks, list) else ():
-            call = self._steps.calls.get(as_text(getattr(block, "tool_use_id", None)))
-            if call is not None and call.result_bytes is None:
-                call.result_bytes = size_of(getattr(block, "content", None))
+    def _speaker(self, parent_tool_use_id: str) -> Actor | None:
+        """Who said it; ``None`` for a subagent of which no hook has told: its transcript, or the totals, will."""
+        if not parent_tool_use_id:
+            return self._main
+        callers = ((one, one.caller) for one in self._actors.values())
+        return next((one for one, call in callers if call and call.tool_use_id == parent_tool_use_id), None)
 
     # -- transcripts -----------------------------------------------------------------------------
 
@@ -300,57 +284,7 @@ class AgentSession:
             if actor.transcript is not None:
                 for entry in actor.transcript.read():
                     with Sealed():
-                        self._on_entry(actor, entry)
-
-    def _on_entry(self, actor: Actor, entry: Mapping[str, Any]) -> None:
-        kind, message = entry.get("type"), as_mapping(entry.get("message"))
-        if kind == "system" and entry.get("subtype") == "api_error":
-            actor.attempts += 1
-        elif kind == "assistant" and message.get("model") == _SYNTHETIC:
-            if entry.get("isApiErrorMessage"):
-                self._failed(actor, entry, message)
-        elif kind == "assistant":
-            self._final(actor, entry, message)
-        elif kind == "user":
-            content = message.get("content")
-            for block in content if isinstance(content, list) else ():
-                self._final_result(entry, as_mapping(block))
-
-    def _final(self, actor: Actor, entry: Mapping[str, Any], message: Mapping[str, Any]) -> None:
-        content = message.get("content")
-        blocks = [as_mapping(block) for block in content] if isinstance(content, list) else []
-        tool_ids = {as_text(block.get("id")) for block in blocks if block.get("type") == "tool_use"}
-        request = self._steps.request_of(actor, time.time_ns(), as_text(message.get("id")), tool_ids)
-        if not request.is_final:
-            request.text = ""
-            request.attempts, actor.attempts = actor.attempts, 1
-            request.tokens = tokens_of(message.get("usage"))
-        request.text += texts_of(content)
-        request.is_final = True
-        request.model = as_text(message.get("model"))
-        request.stop_reason = as_text(message.get("stop_reason")) or None
-        request.request_id = as_text(entry.get("requestId")) or None
-        request.speed = "fast" if as_mapping(message.get("usage")).get("speed") == "fast" else "normal"
-
-    def _failed(self, actor: Actor, entry: Mapping[str, Any], message: Mapping[str, Any]) -> None:
-        status = entry.get("apiErrorStatus")
-        request = self._steps.asked(actor, time.time_ns())
-        request.is_final = True
-        request.model = self._model
-        request.attempts, actor.attempts = actor.attempts, 1
-        request.request_id = as_text(entry.get("requestId")) or None
-        request.failure = (error_of(texts_of(message.get("content"))), status if isinstance(status, int) else None)
-
-    def _final_result(self, entry: Mapping[str, Any], block: Mapping[str, Any]) -> None:
-        call = self._steps.calls.get(as_text(block.get("tool_use_id")))
-        if call is None:
-            return
-        call.result_seen = True
-        call.result_bytes = size_of(block.get("content"))
-        decided = as_mapping(entry.get("permissionDecision"))
-        if call.decision is None and decided.get("decision") in {"accept", "reject"}:
-            call.decision = (as_text(decided["decision"]), as_text(decided.get("source")) or "config")
-        call.infer()
+                        self._answers.entry(actor, entry)
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -368,17 +302,23 @@ class AgentSession:
                 self._turn.end(item.at_unix_nano)
             self._turn = item
         actor = item.actor
-        if actor.caller is not None and actor.caller.context is not None:
-            actor.context, actor.caller = actor.caller.context.copy(), None
+        if actor.caller is not None and actor.caller.context is not None and not actor.is_placed:
+            actor.context = actor.caller.context.copy()
             actor.context.run(subagent_id.set, actor.agent_id)
+            actor.is_placed = True
         item.tell()
         if isinstance(item, Request) and item.failure is None:
             self._totals.count(item)
+        elif isinstance(item, ToolEnd) and item.call is not None:
+            self._steps.calls.pop(item.call.tool_use_id, None)
 
     def _end_turn(self, end: TurnEnd) -> None:
         turn, self._turn = self._turn, None
         if turn is not None:
             turn.end(end.at_unix_nano)
+        for agent_id, actor in list(self._actors.items()):
+            if actor.is_done and not self._steps.pending(actor):
+                del self._actors[agent_id]
         context = turn.actor.context if turn is not None else self._base
         context.run(self._totals.reconcile, end.result, self._monitor)
         if self._is_abandoned and self._steps.turn_end() is None:

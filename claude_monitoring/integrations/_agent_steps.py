@@ -1,4 +1,4 @@
-"""The steps of a session, in the order in which they are told, and which request each word of the program belongs to."""
+"""The steps of a session in the order in which they are told, and which request a word of the program belongs to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from claude_monitoring.integrations._agent_items import Actor, Item, Request, ToolCall, TurnEnd
 
 __all__ = ["Steps"]
+
+_MOST_KNOWN = 4096  # requests by their id: the host may take messages long after they were told
 
 
 class Steps:
@@ -58,6 +60,8 @@ class Steps:
         if message_id:
             request.message_id = message_id
             self._requests[message_id] = request
+            while len(self._requests) > _MOST_KNOWN:
+                del self._requests[next(iter(self._requests))]
         return request
 
     def _merged(self, found: list[Request]) -> Request:

@@ -24,47 +24,17 @@ from claude_monitoring.testing.fake_anthropic import (
     Scripted,
     StreamFault,
     Thinking,
-    ToolUse,
     Usage,
 )
 from tests.integration.claude_code import ClaudeCode, Finished, claude_version, no_network, otlp_environment
+from tests.integration.story import ANSWER_USD, MAIN_ANSWERS, MODEL, TOKENS, from_subagent, script
 
 pytestmark = pytest.mark.slow  # and one interpreter has the program
-
-MODEL = "claude-sonnet-4-5"
-COST_USD = 0.00723  # of one answer, REFERENCE 4.2
-TOKENS = {"input": 1200, "output": 77, "cacheRead": 4500, "cacheCreation": 300}
-MAIN_ANSWERS = 7
-
-
-def from_subagent(request: Request) -> bool:
-    return "x-claude-code-agent-id" in request.headers
 
 
 def messages(api: FakeAnthropic) -> list[Request]:
     """What was asked of the API, without the ``HEAD /`` of older versions, which opens the connection."""
     return [one for one in api.requests if (one.method, one.path) != ("HEAD", "/")]
-
-
-def script(api: FakeAnthropic, work: Path) -> None:
-    """A Write, an Edit, a commit, an overloaded API, a failing command, a pull request, a subagent, and the end."""
-    path = str(work / "hello.py")
-    edit = {"file_path": path, "old_string": "print('b')\n", "new_string": "print('bb')\nprint('bbb')\n"}
-    task = {
-        "description": "look", "prompt": "Look at it.", "subagent_type": "general-purpose", "run_in_background": False,
-    }  # fmt: skip
-    api.answer("Looked.", when=from_subagent)
-    api.answer(
-        ["Working.", ToolUse("Write", {"file_path": path, "content": "print('a')\nprint('b')\nprint('c')\n"})],
-        ToolUse("Edit", edit),
-        ToolUse("Bash", {"command": "git add -A && git commit -q -m 'add hello'", "description": "commit"}),
-        ApiError(529, retry_after_s=0.01),
-        ToolUse("Bash", {"command": "cat /nonexistent", "description": "fail"}),
-        ToolUse("Bash", {"command": "gh pr create --title x --body y", "description": "open pr"}),
-        ToolUse("Agent", task),
-        "Done.",
-        when=lambda request: not from_subagent(request),
-    )
 
 
 @dataclass
@@ -88,7 +58,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def test_the_session_ran_to_its_end(session: Session) -> None:
     assert (session.finished.code, session.finished.stderr) == (0, "")
     assert session.finished.result["result"] == "Done."
-    assert session.finished.result["total_cost_usd"] == pytest.approx(8 * COST_USD, abs=1e-9)
+    assert session.finished.result["total_cost_usd"] == pytest.approx(8 * ANSWER_USD, abs=1e-9)
     assert session.api.answers_left == 0
     assert (session.work / "hello.py").read_text(encoding="utf-8").splitlines() == [
         "print('a')", "print('bb')", "print('bbb')", "print('c')",
@@ -111,7 +81,7 @@ def test_the_program_asked_the_api_and_nothing_else(session: Session) -> None:
 @pytest.mark.parametrize(("source", "answers"), [("main", MAIN_ANSWERS), ("subagent", 1)])
 def test_tokens_and_cost_are_those_of_the_answers(session: Session, source: str, answers: int) -> None:
     assert session.otlp.total("claude_code.cost.usage", model=MODEL, query_source=source) == pytest.approx(
-        answers * COST_USD, abs=1e-9
+        answers * ANSWER_USD, abs=1e-9
     )
     for kind, tokens in TOKENS.items():
         total = session.otlp.total("claude_code.token.usage", model=MODEL, query_source=source, type=kind)
@@ -177,7 +147,7 @@ def test_what_breaks_is_asked_again(first: Scripted, said: str, tmp_path: Path) 
         finished = ClaudeCode(tmp_path, api.base_url).run("hi", model=MODEL)
     assert finished.code == 0
     assert finished.result["result"] == said
-    assert finished.result["total_cost_usd"] == pytest.approx(COST_USD, abs=1e-9)
+    assert finished.result["total_cost_usd"] == pytest.approx(ANSWER_USD, abs=1e-9)
     assert len(messages(api)) == (1 if said == "Fine." else 2)
 
 
