@@ -49,8 +49,8 @@ class LlmRequest(NativeScope):
         return {
             "model": self._model,
             "gen_ai__system": "anthropic",
-            "gen_ai__operation__name": "chat",
             "gen_ai__request__model": self._model,
+            "gen_ai__operation__name": "chat",
             "llm_request__context": context,
             "speed": self._speed,
             "query_source_safe": self._source.replace(":", "."),
@@ -113,20 +113,15 @@ class LlmRequest(NativeScope):
         usage = answer["usage"]
         names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
         counts = {name: _count(usage.get(name, 0)) for name in names}
-        read, written = counts["cache_read_tokens"] or 0, counts["cache_creation_tokens"] or 0
         first_ms = milliseconds(self._first_s) if self._first_s is not None else None
         stop = answer["stop_reason"]
         self._set(
-            **{"gen_ai__usage__cache_read.input_tokens": read, "gen_ai__usage__cache_write.input_tokens": written}
-        )
-        self._set(
             success=True,
             **counts,
-            gen_ai__usage__input_tokens=(counts["input_tokens"] or 0) + read + written,  # those of the cache count here
-            gen_ai__usage__output_tokens=counts["output_tokens"],
+            **_as_open_telemetry(counts),
+            gen_ai__response__model=answer["model"],
             request_id=answer["request_id"],
             gen_ai__response__id=answer["request_id"],
-            gen_ai__response__model=answer["model"],
             ttft_ms=first_ms,
             first_content_ms=first_ms,
             stop_reason=stop,
@@ -160,6 +155,19 @@ def _count(given: object) -> int | None:
     """A count of tokens for the span; what is none is refused where the request is recorded."""
     is_count = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
     return int(given) if is_count else None  # type: ignore[call-overload]
+
+
+def _as_open_telemetry(counts: Mapping[str, int | None]) -> dict[str, int]:
+    """The counts as OpenTelemetry names them, beside Claude Code's own; there the cache's tokens are in the input."""
+    if None in counts.values():
+        return {}
+    fresh, output, read, written = (count or 0 for count in counts.values())
+    return {
+        "gen_ai__usage__input_tokens": fresh + read + written,
+        "gen_ai__usage__output_tokens": output,
+        "gen_ai__usage__cache_read__input_tokens": read,
+        "gen_ai__usage__cache_write__input_tokens": written,
+    }
 
 
 def _class_of(status_code: int | None) -> str:

@@ -17,7 +17,7 @@ _DETAILS = ("file_path", "full_command", "skill_name", "subagent_type")
 _PARAMETERS = {"Bash": ("description", "timeout"), "Agent": ("subagent_type",), "Task": ("subagent_type",)}
 
 
-def _parameters_of(tool_name: str, given: Mapping[str, object]) -> dict[str, object] | None:
+def _parameters_of(tool_name: str, given: Mapping[str, object]) -> dict[str, object]:
     """``tool_parameters`` of a call (reference section 5)."""
     if tool_name.startswith("mcp__"):
         server, _, name = tool_name.removeprefix("mcp__").partition("__")
@@ -27,7 +27,7 @@ def _parameters_of(tool_name: str, given: Mapping[str, object]) -> dict[str, obj
         found = {"bash_command": command.split()[0] if command.split() else "", "full_command": command, **found}
     if tool_name == "Skill" and "skill" in given:
         found["skill_name"] = given["skill"]
-    return found or None
+    return found
 
 
 def _kind_of_failure(tool_name: str) -> str:
@@ -88,21 +88,32 @@ class ToolUse(NativeScope):
         Args:
             decision: ``accept`` or ``reject``; what was rejected has no result.
             source: Who decided; see ``record_edit_decision``.
-            more: Other arguments of ``record_tool_decision``.
+            more: Other arguments of ``record_tool_decision``; ``parameters`` are told with the result, too.
         """
         self._rejected = decision == "reject"
+        self._know(more.get("parameters"))
         path = self._input.get("file_path") if self._input else None
         given: dict[str, Any] = {"file_path": as_text(path) or None, "request_id": self._request_id}
-        given |= {"tool_use_id": self.tool_use_id, "parameters": self._parameters}
+        given |= {"tool_use_id": self.tool_use_id, **more, "parameters": self._parameters or None}
         with _Waiting(self, decision, source):
-            self.monitor.record_tool_decision(self.name, decision, source=source, **{**given, **more})
+            self.monitor.record_tool_decision(self.name, decision, source=source, **given)
 
     def execution(self) -> ToolExecution:
         """The work itself, as a context manager."""
         return ToolExecution(self)
 
-    def returned(self, result: str | bytes) -> None:
-        """What it gave back; only its size is sent."""
+    def _know(self, parameters: object) -> None:
+        self._parameters |= self.monitor._given_input(parameters) or {}
+
+    def returned(self, result: str | bytes, *, parameters: Mapping[str, object] | None = None) -> None:
+        """What it gave back; only its size is sent.
+
+        Args:
+            result: Of whatever size.
+            parameters: What is known of the call only now, such as ``{"git_commit_id": ...}``; told with those of
+                ``decided``.
+        """
+        self._know(parameters)
         whole = result if isinstance(result, str | bytes) else content(result)
         self._result_bytes = len(whole.encode("utf-8", "replace") if isinstance(whole, str) else whole)
 
@@ -124,7 +135,7 @@ class ToolUse(NativeScope):
         kind, error = self._failure or self._told(exc if isinstance(exc, Exception) else None) or (None, None)
         self.monitor.record_tool_result(
             self.name, success=error is None, duration_s=self.duration_s if self._worked_s is None else self._worked_s,
-            tool_use_id=self.tool_use_id, error=error, error_type=kind, parameters=self._parameters,
+            tool_use_id=self.tool_use_id, error=error, error_type=kind, parameters=self._parameters or None,
             tool_input=self._input, result_bytes=self._result_bytes, request_id=self._request_id,
         )  # fmt: skip
 

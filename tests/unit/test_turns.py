@@ -177,6 +177,7 @@ def test_nothing_that_we_send_departs_from_claude_codes_conventions(protocol: st
         ("OTEL_LOG_ASSISTANT_RESPONSES", "assistant_response", "response"),
         ("OTEL_LOG_TOOL_DETAILS", "tool_result", "tool_input"),
         ("OTEL_LOG_TOOL_DETAILS", "tool_decision", "tool_parameters"),
+        ("OTEL_LOG_TOOL_DETAILS", "tool_result", "tool_parameters"),
     ],
 )
 def test_a_switch_lets_its_texts_out(switch: str, event: str, attribute: str) -> None:
@@ -187,6 +188,39 @@ def test_a_switch_lets_its_texts_out(switch: str, event: str, attribute: str) ->
         others = [name for name, log in events(receiver).items() if SECRET in repr(log.attributes)]
         expected = {"OTEL_LOG_USER_PROMPTS": 2, "OTEL_LOG_ASSISTANT_RESPONSES": 1, "OTEL_LOG_TOOL_DETAILS": 2}
         assert len(others) == expected[switch]
+
+
+def test_what_is_known_of_a_call_only_in_the_end_is_told_with_its_result() -> None:
+    with working(OTEL_LOG_TOOL_DETAILS="1") as (monitor, receiver):
+        with monitor.tool_use("Bash", tool_input={"command": "git commit"}) as tool:
+            tool.decided("accept", parameters={"bash_command": "git"})
+            tool.returned("", parameters={"git_commit_id": "1f"})
+        monitor.flush()
+        told = {name: log.attributes["tool_parameters"] for name, log in events(receiver).items()}
+        assert told == {
+            "tool_decision": '{"bash_command":"git"}',
+            "tool_result": '{"bash_command":"git","git_commit_id":"1f"}',
+        }
+
+
+def test_a_request_has_opentelemetrys_counts_beside_claude_codes_and_none_where_one_is_absurd() -> None:
+    found = []
+    for usage in (USAGE, USAGE | {"output_tokens": -1}):
+        with working() as (monitor, receiver):
+            with monitor.llm_request(MODEL) as request:
+                request.answered(stop_reason="end_turn", **usage)
+            monitor.flush()
+            attributes = spans(receiver)["llm_request"].attributes
+            found.append({key: value for key, value in attributes.items() if key.startswith("gen_ai.usage.")})
+    assert found == [
+        {
+            "gen_ai.usage.input_tokens": 6000,
+            "gen_ai.usage.output_tokens": 77,
+            "gen_ai.usage.cache_read.input_tokens": 4500,
+            "gen_ai.usage.cache_write.input_tokens": 300,
+        },
+        {},
+    ]
 
 
 def test_tokens_that_the_cache_keeps_for_an_hour_cost_more() -> None:
