@@ -193,13 +193,13 @@ def test_a_switch_lets_its_texts_out(switch: str, event: str, attribute: str) ->
 def test_what_is_known_of_a_call_only_in_the_end_is_told_with_its_result() -> None:
     with working(OTEL_LOG_TOOL_DETAILS="1") as (monitor, receiver):
         with monitor.tool_use("Bash", tool_input={"command": "git commit"}) as tool:
-            tool.decided("accept", parameters={"bash_command": "git"})
+            tool.decided("accept", parameters={"timeout": 5})
             tool.returned("", parameters={"git_commit_id": "1f"})
         monitor.flush()
         told = {name: log.attributes["tool_parameters"] for name, log in events(receiver).items()}
         assert told == {
-            "tool_decision": '{"bash_command":"git"}',
-            "tool_result": '{"bash_command":"git","git_commit_id":"1f"}',
+            "tool_decision": '{"bash_command":"git","full_command":"git commit","timeout":5}',
+            "tool_result": '{"bash_command":"git","full_command":"git commit","timeout":5,"git_commit_id":"1f"}',
         }
 
 
