@@ -51,11 +51,16 @@ class Answers:
             if call is not None and call.result_bytes is None:
                 call.result_bytes = size_of(getattr(block, "content", None))
 
+    def retried(self, actor: Actor, attempt: object) -> None:
+        """An attempt failed, and there will be another."""
+        if isinstance(attempt, int) and not isinstance(attempt, bool):
+            actor.attempts = max(actor.attempts, attempt + 1)
+
     def entry(self, actor: Actor, entry: Mapping[str, Any]) -> None:
         """A line of a transcript."""
         kind, message = entry.get("type"), as_mapping(entry.get("message"))
         if kind == "system" and entry.get("subtype") == "api_error":
-            actor.attempts += 1
+            self.retried(actor, entry.get("retryAttempt"))
         elif kind == "assistant" and message.get("model") == _SYNTHETIC:
             if entry.get("isApiErrorMessage"):
                 self._failed(actor, entry, message)

@@ -45,6 +45,7 @@ class Actor:
     context: Context = field(default_factory=copy_context)
     last_unix_nano: int = 0
     effort: str | None = None
+    model: str = ""
     attempts: int = 1
     is_placed: bool = False
     """Whether its context is inside the call of the tool that it came from."""
@@ -148,6 +149,7 @@ class Request(Item):
 
     def _tell(self) -> None:
         actor = self.actor
+        actor.model = self.model
         request = actor.monitor.llm_request(
             self.model, query_source=actor.query_source, effort=actor.effort,
             speed="fast" if self.speed == "fast" else "normal",
@@ -189,7 +191,7 @@ class ToolCall:
     context: Context | None = None
     scope: ToolUse | None = None
     execution: ToolExecution | None = None
-    is_taken: bool = False
+    subagent: Actor | None = None
 
     def infer(self) -> None:
         """Say who decided, where nothing else does."""
@@ -294,7 +296,8 @@ class ToolEnd(Item):
         is_built_in = kind in BUILT_IN_AGENTS
         monitor = self.actor.monitor
         token = subagent_id.set(as_text(answer.get("agentId")))
-        model = as_text(answer.get("resolvedModel"))
+        subagent = self.call.subagent if self.call is not None else None
+        model = as_text(answer.get("resolvedModel")) or (subagent.model if subagent is not None else "")
         shown = is_built_in or monitor._settings.log_tool_details
         monitor._native_event(
             "subagent_completed",

@@ -220,14 +220,14 @@ class AgentSession:
         calls = [
             call
             for call in self._steps.calls.values()
-            if call.name in {"Agent", "Task"} and not call.is_taken
+            if call.name in {"Agent", "Task"} and call.subagent is None
             and as_text(call.tool_input.get("subagent_type")) in {kind, ""}
         ]  # fmt: skip
         caller = calls[0] if calls else None
         if caller is not None:
-            caller.is_taken = caller.has_started = True
+            caller.has_started = True
             caller.infer()
-        self._actors[agent_id] = Actor(
+        actor = self._actors[agent_id] = Actor(
             self._monitor._subagent(name),
             agent_id,
             f"agent:builtin:{kind}" if is_built_in else "agent:custom",
@@ -235,6 +235,8 @@ class AgentSession:
             context=self._main.context,
             last_unix_nano=at,
         )
+        if caller is not None:
+            caller.subagent = actor
 
     def _subagent_ends(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
         path = as_text(given.get("agent_transcript_path"), 4096)
@@ -264,8 +266,12 @@ class AgentSession:
                 self._answers.assistant(actor, at, message)
         elif kind == "UserMessage":
             self._answers.tool_results(message)
-        elif kind == "SystemMessage" and getattr(message, "subtype", "") == "init":
-            self._open(as_mapping(getattr(message, "data", None)))
+        elif kind == "SystemMessage":
+            data = as_mapping(getattr(message, "data", None))
+            if message.subtype == "init":
+                self._open(data)
+            elif message.subtype == "api_retry":
+                self._answers.retried(self._main, data.get("attempt"))
         elif kind == "ResultMessage":
             self._steps.queue.append(TurnEnd(self._main, at, result=message))
             self._read_transcripts()

@@ -47,8 +47,14 @@ SPAN_ONLY = {
 }
 
 
+OLDER = {"prompt.id": "its hooks don't tell it"}
+
+
 def is_old() -> bool:
-    """Whether the program is of before 2.1.330, the first whose every word is known."""
+    """Whether the program is of before 2.1.330, the first whose every word is known.
+
+    The oldest that we work with, 2.1.139, reports fewer events and attributes, and has subagents' spans below the tool's.
+    """
     return tuple(int(part) for part in claude_version().split(".")) < (2, 1, 330)
 
 
@@ -86,7 +92,8 @@ def test_all_metrics_have_the_same_shape(both: Stage) -> None:
     def shapes(service: str) -> set[tuple[Any, ...]]:
         return {(one.metric, one.unit, one.description, one.kind, one.monotonic) for one in points(both.otlp, service)}
 
-    assert shapes(OURS) == shapes(THEIRS)
+    differing = {one[0] for one in shapes(OURS) ^ shapes(THEIRS)}
+    assert differing == ({"claude_code.lines_of_code.count"} if is_old() else set())  # it has another description there
 
 
 def test_all_events_are_equal_in_name_order_and_attributes(both: Stage) -> None:
@@ -95,7 +102,7 @@ def test_all_events_are_equal_in_name_order_and_attributes(both: Stage) -> None:
         ours = [one for one in ours if one.body != "claude_code.assistant_response"]
     assert [one.body for one in ours] == [one.body for one in theirs]
     details = "tool_parameters" in {key for one in theirs for key in one.attributes}
-    excused = {**OBSERVED, **(DETAILED if details else {})}
+    excused = {**OBSERVED, **(DETAILED if details else {}), **(OLDER if is_old() else {})}
     needed = set()
     for their, our in zip(theirs, ours, strict=True):
         keys = set(their.attributes) if is_old() else {*their.attributes, *our.attributes}
@@ -113,7 +120,8 @@ def test_all_events_are_equal_in_name_order_and_attributes(both: Stage) -> None:
 
 def test_all_spans_are_equal_in_name_parent_and_attributes(both: Stage) -> None:
     def tree(service: str) -> Counter[tuple[str, str]]:
-        return Counter((span.name, parent) for span, parent in spans(both.otlp, service))
+        found = spans(both.otlp, service)
+        return Counter((span.name, parent.removesuffix(".execution") if is_old() else parent) for span, parent in found)
 
     def kinds(service: str) -> dict[tuple[str, str], str]:
         return {
@@ -153,7 +161,7 @@ def test_events_stand_in_the_spans_of_their_turn(both: Stage) -> None:
     assert {one.trace_id for one in events(both.otlp, OURS)} == trace_ids
     assert len(trace_ids) == 1
     prompt_ids = {one.attributes["prompt.id"] for one in events(both.otlp, THEIRS) if "prompt.id" in one.attributes}
-    assert {one.attributes["prompt.id"] for one in events(both.otlp, OURS)} == prompt_ids
+    assert is_old() or {one.attributes["prompt.id"] for one in events(both.otlp, OURS)} == prompt_ids
 
 
 def test_ours_keeps_the_conventions(both: Stage) -> None:
@@ -203,12 +211,14 @@ def test_propagated_all_spans_are_one_trace_below_ours(propagated: Stage) -> Non
     assert {span.trace_id for span in theirs} == {work.trace_id}
     turn = next(span for span in theirs if span.name == "claude_code.interaction")
     assert turn.parent_span_id == work.span_id
-    assert turn.attributes["parent.source"] == "env"
+    assert turn.attributes.get("parent.source", "env") == "env"  # older programs don't say
 
 
 def test_propagated_the_program_carries_our_labels(propagated: Stage) -> None:
     labels = {"agent": "backend", "project": "books", "team.id": "platform"}
-    assert all(labels.items() <= point.attributes.items() for point in points(propagated.otlp, THEIRS))
+    theirs = points(propagated.otlp, THEIRS)
+    assert all(labels.items() <= one.resource.items() for one in theirs)
+    assert is_old() or all(labels.items() <= one.attributes.items() for one in theirs)
 
 
 def test_propagated_we_report_what_the_program_does_not(propagated: Stage) -> None:
