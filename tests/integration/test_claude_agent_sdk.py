@@ -53,7 +53,7 @@ OLDER = {"prompt.id": "its hooks don't tell it"}
 def is_old() -> bool:
     """Whether the program is of before 2.1.330, the first whose every word is known.
 
-    The oldest that we work with, 2.1.139, reports fewer events and attributes, and has subagents' spans below the tool's.
+    The oldest that we work with, 2.1.139, reports fewer events and attributes; a subagent's spans are below the tool's.
     """
     return tuple(int(part) for part in claude_version().split(".")) < (2, 1, 330)
 
