@@ -182,6 +182,8 @@ class AgentMonitor(NativeRecorder):
     ) -> Session:
         """A session of its own, as a context manager; many may be open at once in one process.
 
+        What is recorded outside of such sessions belongs to one that begins with the first record of that kind.
+
         Args:
             session_id: Its id; a new UUID if left out. It is found on Claude Code's metrics, events and spans.
             start_type: Whether it begins, or goes on with an earlier one.

@@ -95,7 +95,7 @@ def test_a_full_workload_arrives_as_metrics_events_and_spans() -> None:
         assert receiver.total("claude_code.token.usage", where) == 1200 + 77 + 4500 + 300
         assert receiver.total("claude_code.cost.usage", where) == pytest.approx(0.00723)
         assert receiver.total("claude.story_points.delivered", agent="backend", project="books") == 3
-        assert receiver.total("claude.sessions") == 2  # the monitor's own and the explicit one
+        assert receiver.total("claude.sessions") == 1  # the explicit one; the monitor's own was not needed
         spans = {span.name: span for span in receiver.spans}
         assert spans["fetch"].parent_span_id == spans["write the parser"].span_id
         (event,) = receiver.logs

@@ -239,3 +239,29 @@ def test_recording_in_the_middle_of_the_first_use_is_counted_and_begins_no_secon
     assert "claude.early" not in seen
     assert monitor.health().dropped == {"during_start": 1}
     monitor.close(10)
+
+
+def test_a_monitor_that_is_used_in_explicit_sessions_alone_adds_none_of_its_own() -> None:
+    with capture() as seen:
+        monitor = AgentMonitor("m")
+        with monitor.session("one", start_type="resume"):
+            monitor.record_commit()
+        with monitor.session("two"), monitor.span("work"):
+            monitor.record_commit()
+        where = {"agent.name": "m"}
+        assert seen.value("claude_code.session.count", where) == 2
+        assert seen.value("claude_code.session.count", {**where, "session.id": "one"}, start_type="resume") == 1
+        assert seen.value("claude_code.session.count", {**where, "session.id": "two"}, start_type="fresh") == 1
+
+
+def test_what_is_recorded_outside_of_explicit_sessions_begins_the_monitors_own() -> None:
+    with capture() as seen:
+        monitor = AgentMonitor("m")
+        with monitor.session("one"):
+            monitor.record_commit()
+        monitor.record_commit()
+        monitor.record_commit()
+        where = {"agent.name": "m"}
+        assert seen.value("claude_code.session.count", where) == 2
+        assert seen.value("claude_code.commit.count", {**where, "session.id": monitor.session_id}) == 2
+        assert monitor.session_id != "one"
