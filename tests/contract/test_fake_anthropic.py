@@ -29,6 +29,8 @@ from claude_monitoring.testing.fake_anthropic import (
     Usage,
 )
 
+pytestmark = pytest.mark.any_python
+
 MODEL = "claude-sonnet-5"
 ASKED: dict[str, Any] = {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}]}
 OF_THE_CAPTURES = {

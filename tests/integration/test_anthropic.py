@@ -716,6 +716,7 @@ def test_what_it_reports_departs_in_nothing_from_claude_codes_conventions(
         assert names == ["api_request", "api_request", "api_request", "api_error"]
 
 
+@pytest.mark.any_python
 def test_the_program_on_the_page_prints_what_it_shows(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "instrument-anthropic.md").read_text(encoding="utf-8")
     (shown,) = re.finditer(r"^```py\n(.*?)^```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

@@ -15,6 +15,8 @@ import pytest
 from matrix.collector.build import CollectorError, NoCollectorError, cache_folder, find_or_build
 from matrix.collector.server import Collector
 
+pytestmark = pytest.mark.any_python
+
 IN_THE_TREE: dict[str, Any] = {
     "cwd": Path(__file__).parents[2],
     "capture_output": True,

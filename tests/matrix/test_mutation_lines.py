@@ -8,6 +8,8 @@ import pytest
 
 from matrix.mutations import MUTATIONS, Mutation, mutate
 
+pytestmark = pytest.mark.any_python
+
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.name.replace(" ", "_"))
 def test_a_mutation_finds_the_line_that_it_changes(mutation: Mutation, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from rich.console import Console
 from matrix.report import summary, table, write_reports
 from tests.matrix.sample_results import FAILED, HOSTILE, NOT_RUN, hostile_results, sample_results
 
+pytestmark = pytest.mark.any_python
+
 WIDTH, HEIGHT = 80, 50
 
 

@@ -25,6 +25,8 @@ from matrix.prometheus_server import Prometheus
 from matrix.round_trip import Sample, judge
 from matrix.server_process import free_port
 
+pytestmark = pytest.mark.slow  # each test is a process or two, half a minute together
+
 REPO = Path(__file__).parents[2]
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 SECRET = "s3cr3t-t0ken"
@@ -563,7 +565,6 @@ def test_a_port_that_is_taken_is_told_with_the_variable_to_set(validate: Validat
     assert "is taken by another program; set OTEL_EXPORTER_PROMETHEUS_PORT to a free port" in done.answer
 
 
-@pytest.mark.slow  # Prometheus holds back its first scrape for 5 s
 def test_a_real_prometheus_proves_the_round_trip_and_shows_a_namespace(
     validate: Validate, receiver: OtlpReceiver, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ import pytest
 import claude_monitoring
 from claude_monitoring import errors
 
+pytestmark = pytest.mark.any_python
+
 REPO = Path(__file__).parents[2]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n\n^```text\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_python
+
 REPO = Path(__file__).parents[2]
 PACKAGE = REPO / "claude_monitoring"
 

@@ -8,6 +8,8 @@ from statistics import median, quantiles
 
 import pytest
 
+pytestmark = pytest.mark.any_python
+
 PACKAGE = Path(__file__).parents[2] / "claude_monitoring"
 FILES = sorted(PACKAGE.rglob("*.py"))
 

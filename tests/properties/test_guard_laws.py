@@ -19,6 +19,8 @@ from claude_monitoring._store import Store
 from claude_monitoring.cardinality import make_report
 from claude_monitoring.testing import capture
 
+pytestmark = pytest.mark.any_python
+
 METRICS = tuple(MetricSpec(f"claude.test_{number}", "counter", "", "") for number in range(3))
 BASE = (("agent", "a"),)
 

@@ -40,6 +40,8 @@ from tests.contract.receiver_parts import (
     set_attributes,
 )
 
+pytestmark = pytest.mark.any_python
+
 LIMIT = 1 << 16
 REQUESTS: dict[Signal, Any] = {
     "metrics": ExportMetricsServiceRequest,

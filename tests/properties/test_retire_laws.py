@@ -20,6 +20,8 @@ from claude_monitoring._store import Store
 from claude_monitoring._targets import Target
 from claude_monitoring.types import AttributeValue, ExportResult, Temporality
 
+pytestmark = pytest.mark.any_python
+
 COUNTER = MetricSpec("claude.test", "counter", "", "")
 UP_DOWN = MetricSpec("claude.test.active", "up_down_counter", "", "")
 HISTOGRAM = MetricSpec("claude.test_h", "histogram", "s", "")

@@ -18,6 +18,8 @@ sys.path.append(str(BENCH))  # its modules are run as a script, not as a package
 import report  # noqa: E402
 from harness import FAST, Effort, Figure, Reading, Row, Sample, Side, measure, verdict_of  # noqa: E402
 
+pytestmark = pytest.mark.any_python
+
 TARGETS = {
     "increment-prometheus": 0.33,
     "increment-otel": 0.08,

@@ -31,6 +31,8 @@ from claude_monitoring.conformance.rules import METRICS, RESOURCE, SPAN_COMMON, 
 from claude_monitoring.conformance.rules_events import EVENT_COMMON, EVENTS
 from claude_monitoring.receiver import OtlpReceiver
 
+pytestmark = pytest.mark.any_python
+
 FOLDER = Path(__file__).parents[1] / "data" / "captures"
 NAMES = sorted(path.stem.replace("-2.1.330", "") for path in FOLDER.glob("*.json"))
 USER_ID = "37e95c7e556b1fbad60add89dbae972e23d879193b8ea6a57afea59347daa291"

@@ -16,6 +16,8 @@ from claude_monitoring._languages import _BY_EXTENSION
 from claude_monitoring._looks import look_of, private_kind
 from claude_monitoring.types import AttributeValue
 
+pytestmark = pytest.mark.any_python
+
 UNBOUNDED: dict[str, list[AttributeValue]] = {
     "a uuid": [
         "9497b31e-0cda-4356-a988-af6134cb0865",
