@@ -29,6 +29,7 @@ _turn: ContextVar[Interaction | None] = ContextVar("claude_monitoring_turn", def
 current_turn = _turn.get
 """The turn under way here, or ``None``."""
 
+_SAY_THE_SUBAGENT = frozenset({"llm_request", "tool"})
 _GEN_AI_PROVIDERS = {"firstParty": "anthropic", "bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
 
 
@@ -72,7 +73,9 @@ class NativeScope(InnerScope):
             "gen_ai.conversation.id": monitor.session_id,
         }
         if agent_id := subagent_id.get():
-            attributes["gen_ai.conversation.id"] = attributes["agent_id"] = agent_id
+            attributes["gen_ai.conversation.id"] = agent_id
+            if self.span_type in _SAY_THE_SUBAGENT:
+                attributes["agent_id"] = agent_id
         self._open_span(f"claude_code.{self.span_type}", attributes, native=True, start_time=self._began_unix_nano)
         self._set(**self._at_begin())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -9,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from claude_monitoring._labels import as_text
 from claude_monitoring._pricing import Tokens, cost_usd
-from claude_monitoring._sealed import Sealed
+from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._told import subagent_id, told_at
 from claude_monitoring.integrations._agent_facts import (
-    BUILT_IN_AGENTS,
     changed_lines,
     makes_commit,
     makes_pull_request,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from claude_monitoring._turns import Interaction
     from claude_monitoring.integrations._agent_transcript import Transcript
 
-__all__ = ["Actor", "Item", "Prompt", "Request", "ToolBegin", "ToolCall", "ToolEnd", "TurnEnd"]
+__all__ = ["Actor", "Item", "Prompt", "Request", "SubagentEnd", "ToolBegin", "ToolCall", "ToolEnd", "TurnEnd"]
 
 
 @dataclass(eq=False)
@@ -40,6 +40,7 @@ class Actor:
     monitor: AgentMonitor
     agent_id: str = ""
     query_source: str = "sdk"
+    kind: str = ""
     transcript: Transcript | None = None
     caller: ToolCall | None = None
     context: Context = field(default_factory=copy_context)
@@ -142,10 +143,18 @@ class Request(Item):
         self.actor.context.run(self._tell)
 
     def _price(self) -> float | None:
+        usd = None
         with Sealed():
             tokens = Tokens(*(self.tokens.get(f"{name}_tokens", 0) for name in Tokens._fields))
-            return cost_usd(self.model, tokens, self.actor.monitor._prices)
-        return None
+            usd = cost_usd(self.model, tokens, self.actor.monitor._prices)
+        if usd is None:
+            warn_once(
+                ("price", self.model),
+                f"claude_monitoring: no price is known for model {self.model[:80]!r}: its cost is what the result of "
+                "each turn says",
+                level=logging.INFO,
+            )
+        return usd
 
     def _tell(self) -> None:
         actor = self.actor
@@ -192,6 +201,7 @@ class ToolCall:
     scope: ToolUse | None = None
     execution: ToolExecution | None = None
     subagent: Actor | None = None
+    is_over: bool = False
 
     def infer(self) -> None:
         """Say who decided, where nothing else does."""
@@ -282,6 +292,8 @@ class ToolEnd(Item):
         lines = changed_lines(call.name, self.answer)
         if lines is not None:
             monitor.record_lines(*lines, file_path=call.tool_input.get("file_path"), model=model)
+        if call.name == "Read":
+            monitor.increment("claude.files_read")
         if call.name == "Bash":
             command = call.tool_input.get("command")
             if makes_commit(command):
@@ -290,28 +302,48 @@ class ToolEnd(Item):
                 monitor.record_pull_request()
 
     def _tell_subagent(self, answer: Mapping[str, Any]) -> None:
-        if answer.get("status") != "completed":
-            return  # one in the background has only begun
-        kind = as_text(answer.get("agentType"))
-        is_built_in = kind in BUILT_IN_AGENTS
-        monitor = self.actor.monitor
-        token = subagent_id.set(as_text(answer.get("agentId")))
         subagent = self.call.subagent if self.call is not None else None
-        model = as_text(answer.get("resolvedModel")) or (subagent.model if subagent is not None else "")
-        shown = is_built_in or monitor._settings.log_tool_details
-        monitor._native_event(
-            "subagent_completed",
-            {
-                "agent_type": kind if shown else "custom",
-                "agent.source": "built-in" if is_built_in else "flagSettings",
-                "is_built_in": is_built_in,
-                "is_async": False,
-                "total_tokens": answer.get("totalTokens"),
-                "total_tool_uses": answer.get("totalToolUseCount"),
-                "duration_ms": answer.get("totalDurationMs"),
-                "model": model,
-                "final_model": model,
-                "model_swapped": False,
-            },
-        )
-        subagent_id.reset(token)
+        if subagent is not None and answer.get("status") == "completed":  # else it has only begun, in the background
+            subagent.model = as_text(answer.get("resolvedModel")) or subagent.model
+            tokens, tools, duration_ms = (answer.get(f"total{key}") for key in ("Tokens", "ToolUseCount", "DurationMs"))
+            _tell_completed(self.actor.monitor, subagent, tokens, tools, duration_ms, is_async=False)
+
+
+@dataclass(eq=False)
+class SubagentEnd(Item):
+    """A subagent in the background ended; ``actor`` is the subagent."""
+
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        if self.actor.caller is not None and self.actor.caller.is_over:  # else it is in the foreground: its call tells
+            self.actor.context.run(self._tell)
+
+    def _tell(self) -> None:
+        tokens, tools, duration_ms = (self.usage.get(key) for key in ("total_tokens", "tool_uses", "duration_ms"))
+        with told_at(self.at_unix_nano):
+            _tell_completed(self.actor.monitor, self.actor, tokens, tools, duration_ms, is_async=True)
+
+
+def _tell_completed(
+    monitor: AgentMonitor, subagent: Actor, tokens: object, tools: object, duration_ms: object, *, is_async: bool
+) -> None:
+    is_built_in = subagent.query_source.startswith("agent:builtin:")
+    shown = is_built_in or monitor._settings.log_tool_details
+    token = subagent_id.set(subagent.agent_id)
+    monitor._native_event(
+        "subagent_completed",
+        {
+            "agent_type": subagent.kind if shown else "custom",
+            "agent.source": "built-in" if is_built_in else "flagSettings",
+            "is_built_in": is_built_in,
+            "is_async": is_async,
+            "total_tokens": tokens,
+            "total_tool_uses": tools,
+            "duration_ms": duration_ms,
+            "model": subagent.model,
+            "final_model": subagent.model,
+            "model_swapped": False,
+        },
+    )
+    subagent_id.reset(token)

@@ -25,6 +25,7 @@ from claude_monitoring.integrations._agent_items import (
     Item,
     Prompt,
     Request,
+    SubagentEnd,
     ToolBegin,
     ToolCall,
     ToolEnd,
@@ -231,6 +232,7 @@ class AgentSession:
             self._monitor._subagent(name),
             agent_id,
             f"agent:builtin:{kind}" if is_built_in else "agent:custom",
+            kind,
             caller=caller,
             context=self._main.context,
             last_unix_nano=at,
@@ -246,6 +248,11 @@ class AgentSession:
             actor.transcript = Transcript(path, self._since, is_new=True)
         actor.is_done = True
         self._said_last(at, actor, given)
+
+    def _background_ends(self, at: int, message: Any) -> None:
+        actor = self._actors.get(as_text(message.task_id))
+        if actor is not None:
+            self._steps.queue.append(SubagentEnd(actor, at, usage=as_mapping(message.usage)))
 
     def _said_last(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
         """The last answer of a turn asks for no tool; the host may not have taken its message yet."""
@@ -266,6 +273,8 @@ class AgentSession:
                 self._answers.assistant(actor, at, message)
         elif kind == "UserMessage":
             self._answers.tool_results(message)
+        elif kind == "TaskNotificationMessage":
+            self._background_ends(at, message)
         elif kind == "SystemMessage":
             data = as_mapping(getattr(message, "data", None))
             if message.subtype == "init":
@@ -316,6 +325,7 @@ class AgentSession:
         if isinstance(item, Request) and item.failure is None:
             self._totals.count(item)
         elif isinstance(item, ToolEnd) and item.call is not None:
+            item.call.is_over = True
             self._steps.calls.pop(item.call.tool_use_id, None)
 
     def _end_turn(self, end: TurnEnd) -> None:

@@ -10,17 +10,19 @@
 
 The SDK starts a Claude Code. Either we report what the SDK tells of it (``observe``), or it reports itself to where we
 do, in our trace and with our labels (``propagate``); then we report what it doesn't. Both ``query()`` and
-``ClaudeSDKClient`` are covered, their subclasses too, and ``query`` under whatever name a module has it already.
+``ClaudeSDKClient`` are covered, their subclasses too, and ``query`` under whatever name a module has it by then.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import json
 import sys
 import typing
 import weakref
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import wrapt
@@ -43,6 +45,7 @@ _MODES = ("observe", "propagate")
 _HOOKS = (
     "UserPromptSubmit", "PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStart", "SubagentStop", "Stop",
 )  # fmt: skip
+_SWITCH = "CLAUDE_CODE_ENABLE_TELEMETRY"
 _Wrapped = Callable[..., Any]
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
@@ -71,7 +74,8 @@ def instrument(monitor: AgentMonitor | None = None, *, mode: Literal["observe", 
         monitor: Who records; if left out, the monitor of the innermost scope at each start, else the default one.
         mode: ``observe``: we report what the SDK tells; the program's own telemetry is off, unless the ``env`` of the
             options says otherwise. ``propagate``: the program reports itself, as ``monitor.subprocess_env()`` says,
-            and we the metrics ``claude.*`` alone, which it doesn't have.
+            and we the metrics ``claude.*`` alone, which it doesn't have. Its switch is set in the options' ``env`` and
+            ``settings``, since a settings file wins over the environment; an ``env`` that has it is left alone.
 
     Raises:
         MissingExtraError: ``claude-agent-sdk`` is not installed.
@@ -114,15 +118,13 @@ def _patch_all(sdk: Any) -> None:
     wrappers = {"connect": _connect, "query": _prompt, "receive_messages": _receive, "disconnect": _disconnect}
     for name, wrapper in wrappers.items():
         _patch(client, name, wrapper, "ClaudeSDKClient.")
-    query = getattr(sdk, "query", None)
-    holders = [sdk]
-    if callable(query):
-        for module in list(sys.modules.values()):  # those that have it by name already: `from ... import query`
-            names = getattr(module, "__dict__", {})
-            if module is not sdk and names.get("query") is query:
-                holders.append(module)
-    for holder in holders:
-        _patch(holder, "query", _query, "")
+    query = vars(sdk).get("query")
+    _patch(sdk, "query", _query, "")
+    modules = list(sys.modules.values()) if query is not None else []
+    for module in modules:  # those that have it by a name already: `from claude_agent_sdk import query`
+        names = getattr(module, "__dict__", None) or {}
+        for name in [name for name, value in list(names.items()) if value is query]:
+            _patch(module, name, _query, "")
 
 
 def _patch(owner: Any, name: str, wrapper: Callable[..., Any], prefix: str) -> None:
@@ -162,6 +164,7 @@ def _begin(options: Any) -> tuple[AgentSession, Any] | None:
             ours.hooks = _with_ours(getattr(ours, "hooks", None), session, sdk)
             if callable(getattr(ours, "can_use_tool", None)):
                 ours.can_use_tool = _asking(ours.can_use_tool, session)
+            ours.settings = _settings_for(ours, is_watching=is_watching)
             ours.env = _environment_for(monitor, getattr(ours, "env", None) or {}, is_watching=is_watching)
             begun = session, ours
     return begun
@@ -176,11 +179,26 @@ def _start_type(options: Any) -> str:
 def _environment_for(monitor: AgentMonitor, given: Mapping[str, str], *, is_watching: bool) -> dict[str, str]:
     """The options' ``env``, which the SDK lays over this process' own."""
     if is_watching:
-        return {"CLAUDE_CODE_ENABLE_TELEMETRY": "0", **given}
+        return {_SWITCH: "0", **given}
     whole = {**environment(), **given}
     child = monitor.subprocess_env(whole)
     dropped = {name: "" for name in whole if name.startswith("OTEL_") and name not in child}
     return {**given, **{name: value for name, value in child.items() if whole.get(name) != value}, **dropped}
+
+
+def _settings_for(options: Any, *, is_watching: bool) -> str | None:
+    """The options' ``settings`` with the telemetry's switch, since the ``env`` of a settings file wins over ours."""
+    given = getattr(options, "settings", None)
+    if _SWITCH in (getattr(options, "env", None) or {}):
+        return given
+    try:
+        text = given or "{}"
+        if not text.lstrip().startswith("{"):
+            text = Path(getattr(options, "cwd", None) or "", text).read_text(encoding="utf-8")
+        whole = json.loads(text)
+        return json.dumps({**whole, "env": {**whole.get("env", {}), _SWITCH: "0" if is_watching else "1"}})
+    except (OSError, ValueError, TypeError, AttributeError):  # the program will say what is wrong with it
+        return given
 
 
 def _with_ours(hooks: Mapping[str, Any] | None, session: AgentSession, sdk: Any) -> dict[str, Any]:
