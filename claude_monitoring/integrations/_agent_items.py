@@ -51,6 +51,7 @@ class Actor:
     is_placed: bool = False
     """Whether its context is inside the call of the tool that it came from."""
     is_done: bool = False
+    is_completed: bool = False
 
 
 @dataclass(eq=False)
@@ -305,6 +306,7 @@ class ToolEnd(Item):
         subagent = self.call.subagent if self.call is not None else None
         if subagent is not None and answer.get("status") == "completed":  # else it has only begun, in the background
             subagent.model = as_text(answer.get("resolvedModel")) or subagent.model
+            subagent.is_completed = True
             tokens, tools, duration_ms = (answer.get(f"total{key}") for key in ("Tokens", "ToolUseCount", "DurationMs"))
             _tell_completed(self.actor.monitor, subagent, tokens, tools, duration_ms, is_async=False)
 
@@ -316,7 +318,8 @@ class SubagentEnd(Item):
     usage: Mapping[str, Any] = field(default_factory=dict)
 
     def tell(self) -> None:
-        if self.actor.caller is not None and self.actor.caller.is_over:  # else it is in the foreground: its call tells
+        caller = self.actor.caller
+        if caller is not None and caller.is_over and not self.actor.is_completed:  # else its call tells, or has told
             self.actor.context.run(self._tell)
 
     def _tell(self) -> None:
