@@ -325,7 +325,8 @@ def test_a_subagent_that_uses_tools_is_told_as_the_program_does(tmp_path: Path, 
         made.api.answer(ToolUse("Agent", given), "Done.", when=lambda request: not from_subagent(request))
         asyncio.run(ask("look", made.options(env=made.environ)))
         equal_sums(made)
-        differing_events(made, OBSERVED, agents_at_once=in_background)
+        if not (in_background and is_old()):  # which doesn't say of which agent a tool's events are
+            differing_events(made, OBSERVED, agents_at_once=in_background)
         compare_spans(made)
         (end,) = (one for one in events(made.otlp, OURS) if one.body == "claude_code.subagent_completed")
         assert end.attributes["is_async"] is in_background
