@@ -110,20 +110,16 @@ class Scope:
         """As ``suspend``, but what was current inside is current again after the next ``resume``."""
         inside = current_frame()
         self._inside = None if inside is self else inside
-        self.suspend()
+        self.suspend(is_pause=True)
 
-    def suspend(self) -> None:
+    def suspend(self, *, is_pause: bool = False) -> None:
         """Undo the latest ``resume``."""
         token, self._token = self._token, None
         here = token is not None and leave(token)  # an interrupt may have come before the resume
-        if here:
-            self._detach()
-
-    def _detach(self) -> None:
-        # Elsewhere there is nothing to undo, and OpenTelemetry would log a traceback.
-        if self.span is not None and (tracing := self.monitor._tracing) is not None:
-            self._otel_context = tracing.current()  # a generator's body may have opened spans of its own
-            tracing.detach(self._otel_token)
+        if here and self.span is not None and (tracing := self.monitor._tracing) is not None:
+            if is_pause:
+                self._otel_context = tracing.current()  # a generator's body may have opened spans of its own
+            tracing.detach(self._otel_token)  # elsewhere OpenTelemetry would log a traceback
 
     @property
     def was_left_out_of_turn(self) -> bool:
@@ -163,8 +159,9 @@ class Scope:
         tracing = self.monitor._tracing
         if tracing is not None:
             tracer = tracing.native_tracer if native else tracing.tracer
-            self.span = tracer.start_span(name, attributes=attributes, start_time=start_time)
-            self._otel_context = tracing.in_context(self.span)
+            here = tracing.current()  # asked for once: each of the SDK's steps would ask again
+            self.span = tracer.start_span(name, here, attributes=attributes, start_time=start_time)
+            self._otel_context = tracing.in_context(self.span, here)
 
     def _close_span(self, exc: BaseException | None, status: str) -> None:
         span = self.span
@@ -193,7 +190,8 @@ class Scope:
             if skipped is None:
                 self._left = token
             else:
-                self._detach()
+                if self.span is not None and (tracing := self.monitor._tracing) is not None:
+                    tracing.detach(self._otel_token)
                 for scope in skipped:
                     scope.give_back()
         self.finish(exc)

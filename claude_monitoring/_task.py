@@ -200,7 +200,7 @@ class Task(Scope):
         if current_frame() is not None:
             self._look_around()
         if monitor._wants_spans:
-            self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
+            self._open_span(self._spec.name or "task", monitor._span_attributes(self._session, self._spec.task_type))
         self._started = perf_counter()
 
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
@@ -232,9 +232,8 @@ class Task(Scope):
         if self._values is not None:
             self.monitor._task_gauges(self)
         if self.span is not None:
-            self._end_span(exc, status)
-
-    def _end_span(self, exc: BaseException | None, status: str) -> None:
-        if self._values is not None or self._spec.complexity or status != "ok":
-            self.monitor._describe_task(self)
-        self._close_span(exc, status)
+            if self._values is None and not self._spec.complexity and status == "ok":
+                self.span.end()
+            else:
+                self.monitor._describe_task(self)
+                self._close_span(exc, status)

@@ -67,6 +67,7 @@ class NativeScope(InnerScope):
         if not monitor._live() or not monitor._reports_native:
             return
         attributes: dict[str, AttributeValue] = {
+            **dict(monitor._standard_attributes(monitor.session_id)),
             **monitor._span_attributes(self.session),
             "span.type": self.span_type,
             "gen_ai.provider.name": _GEN_AI_PROVIDERS.get(monitor._settings.anthropic_provider, "anthropic"),
