@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ from claude_monitoring._labels import MAX_CONTENT_CHARS, Pairs, as_text, monitor
 from claude_monitoring._once import import_what_registers_fork_hooks, once
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._recorder import as_dict, write
+from claude_monitoring._redirection import monitors, redirections
 from claude_monitoring._repository import repository_attributes
 from claude_monitoring._scopes import Session
 from claude_monitoring._sealed import Sealed, warn_once
@@ -34,13 +32,10 @@ if TYPE_CHECKING:
 
     from claude_monitoring.exporters.custom import CustomExporter
 
-__all__ = ["MonitorCore", "monitors", "redirect", "redirected"]
+__all__ = ["MonitorCore"]
 
 _MAX_CACHED = 1_000
 _NATIVE_ALONE = frozenset({"anthropic.provider", "anthropic.custom_base_url", "terminal.type", "user.id"})
-
-monitors: weakref.WeakSet[MonitorCore] = weakref.WeakSet()
-"""Every monitor of this process."""
 
 
 class MonitorCore(TaskRecorder):
@@ -170,7 +165,7 @@ class MonitorCore(TaskRecorder):
             self._health = pipeline.health
         self._registry = registry_of(pipeline.store)
         with Sealed():
-            self._tracing = tracing_for(pipeline, self._tracer_provider, ask_host=not _redirections)
+            self._tracing = tracing_for(pipeline, self._tracer_provider, ask_host=not redirections)
         self._wants_spans = self._tracing is not None
         self._pipeline = pipeline
 
@@ -329,66 +324,6 @@ class MonitorCore(TaskRecorder):
             for handle in list(self._handles):
                 handle.unbind()
             return pipeline
-
-
-_PROVIDERS = ("_tracer_provider", "_meter_provider", "_logger_provider")
-_STATE = ("_settings", "_exporters", "_on", "_closed", "_pipeline", "_session", "_health", *_PROVIDERS)
-
-
-class _Redirection:
-    """Where monitors record during ``capture``, and what they were before."""
-
-    def __init__(self, settings: Settings, exporters: tuple[CustomExporter, ...]) -> None:
-        self.settings = settings
-        self.exporters = exporters
-        self.saved: list[tuple[MonitorCore, dict[str, Any]]] = []
-
-    def take(self, monitor: MonitorCore) -> None:
-        self.saved.append((monitor, {name: getattr(monitor, name) for name in _STATE}))
-        monitor._settings, monitor._exporters = self.settings, self.exporters
-        monitor._tracer_provider = monitor._meter_provider = monitor._logger_provider = None
-        monitor._on = True
-        monitor._start_anew()
-
-    def undo(self) -> None:
-        for monitor, state in self.saved:
-            if monitor._pipeline is not None:
-                monitor._end_session()
-                _process.release(monitor._pipeline, 5)
-            monitor._start_anew()
-            for name, value in state.items():
-                setattr(monitor, name, value)
-            parent = monitor._parent
-            if parent is not None and monitor._settings is self.settings:  # made inside, of one that was taken
-                for name in ("_settings", "_exporters", "_on", *_PROVIDERS):
-                    setattr(monitor, name, getattr(parent, name))
-            if monitor._pipeline is not None:
-                monitor._use(monitor._pipeline)
-                monitor._ready = True
-
-
-_redirections: list[_Redirection] = []
-
-
-def redirect(monitor: MonitorCore) -> None:
-    """Let a new monitor record where ``capture`` says, if one is under way."""
-    if _redirections:
-        _redirections[-1].take(monitor)
-
-
-@contextmanager
-def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
-    """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
-    redirection = _Redirection(settings, exporters)
-    for monitor in list(monitors):
-        if not monitor._closed:
-            redirection.take(monitor)
-    _redirections.append(redirection)
-    try:
-        yield
-    finally:
-        _redirections.pop()
-        redirection.undo()
 
 
 def _in_child() -> None:

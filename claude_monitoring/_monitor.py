@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overlo
 
 from claude_monitoring import _process
 from claude_monitoring._context import current_frame
-from claude_monitoring._core import monitors, redirect
 from claude_monitoring._decorators import decorate_task, performance_decorator, quality_decorator
 from claude_monitoring._event_loops import run_beside_the_loop
 from claude_monitoring._handles import CounterHandle, GaugeHandle, Handle, HistogramHandle
@@ -22,6 +21,7 @@ from claude_monitoring._performance import ItemsFrom
 from claude_monitoring._pricing import PriceTable
 from claude_monitoring._quality import CoverageFrom
 from claude_monitoring._recorder import as_dict
+from claude_monitoring._redirection import monitors, redirect
 from claude_monitoring._scopes import MonitorFrame, Session, SpanScope
 from claude_monitoring._sealed import Sealed
 from claude_monitoring._settings import Settings

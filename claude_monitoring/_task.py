@@ -232,8 +232,9 @@ class Task(Scope):
         if self._values is not None:
             self.monitor._task_gauges(self)
         if self.span is not None:
-            if self._values is None and not self._spec.complexity and status == "ok":
-                self.span.end()
-            else:
-                self.monitor._describe_task(self)
-                self._close_span(exc, status)
+            self._end_span(exc, status)
+
+    def _end_span(self, exc: BaseException | None, status: str) -> None:
+        if self._values is not None or self._spec.complexity or status != "ok":
+            self.monitor._describe_task(self)
+        self._close_span(exc, status)

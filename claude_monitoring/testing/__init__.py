@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from claude_monitoring import _monitor
-from claude_monitoring._core import redirected
 from claude_monitoring._monitor import AgentMonitor
+from claude_monitoring._redirection import redirected
 from claude_monitoring._series import Cell
 from claude_monitoring._settings import Settings
 from claude_monitoring._snapshot import take

@@ -34,8 +34,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "api": {
         "_context", "_core", "_decorators", "_event_recorder", "_events", "_llm_requests", "_monitor",
-        "_native_recorder", "_performance", "_quality", "_recorder", "_request_events", "_scopes", "_task", "_tasks",
-        "_tool_uses", "_tracing", "_turns", "_usage",
+        "_native_recorder", "_performance", "_quality", "_recorder", "_redirection", "_request_events", "_scopes",
+        "_task", "_tasks", "_tool_uses", "_tracing", "_turns", "_usage",
     },
     "instruments": {"_handles", "_instruments"},
     "pipeline": {
