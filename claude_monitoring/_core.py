@@ -49,6 +49,8 @@ class MonitorCore(TaskRecorder):
     _parent: MonitorCore | None
     _on: bool
     _closed: bool
+    _native_name = ""
+    """What Claude Code calls this agent, where that is one of its own (``Explore``)."""
     _begins_explicitly = False
     """Whether the monitor's own session begins with the first record that is in no explicit one, not at once."""
 
@@ -218,11 +220,11 @@ class MonitorCore(TaskRecorder):
             attributes["anthropic.provider"] = settings.anthropic_provider
             attributes["anthropic.custom_base_url"] = settings.custom_base_url
             attributes["terminal.type"] = settings.terminal_type
-            attributes["agent.name"] = self.agent_id
+            attributes["agent.name"] = self._native_name or self.agent_id
             attributes["project.name"] = self.project_name
             if len(self._standard) >= _MAX_CACHED:  # many sessions: the oldest are not needed any more
                 self._standard.clear()
-            as_given = {*dict(settings.resource_attributes), "user.id"}
+            as_given = {*dict(settings.resource_attributes), "user.id", *(("agent.name",) if self._native_name else ())}
             found = self._standard[session_id] = monitor_labels(attributes, settings.private_labels, as_given)
         return found
 

@@ -282,7 +282,8 @@ class AgentMonitor(NativeRecorder):
             return self._beside[key]
 
     def _subagent(self, agent_id: str) -> AgentMonitor:
-        child = self._derived(agent_id, lambda: self.child(agent_id))
+        child = self._derived(agent_id, lambda: self.child(agent_id.lower()))
+        child._native_name = agent_id
         child._reports_native = self._reports_native
         return child
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from claude_monitoring._labels import as_text
 from claude_monitoring.integrations._agent_facts import error_of, size_of
-from claude_monitoring.integrations._agent_items import Actor
+from claude_monitoring.integrations._agent_items import Actor, ToolEnd
 from claude_monitoring.integrations._agent_steps import Steps
 from claude_monitoring.integrations._anthropic_bodies import as_mapping, texts_of, tokens_of
 
 __all__ = ["Answers"]
 
+_STOPPED = "stopped while running"  # what the model is told of a tool that the host interrupted
 _SYNTHETIC = "<synthetic>"  # the model of messages that the program writes itself
 
 
@@ -35,13 +36,19 @@ class Answers:
         if message.model == _SYNTHETIC:
             return  # the transcript says more of what failed
         blocks = list(getattr(message, "content", ()))
-        tool_ids = {as_text(block.id) for block in blocks if type(block).__name__ == "ToolUseBlock"}
+        tool_ids = {as_text(block.id) for block in blocks if type(block).__name__ == "ToolUseBlock"} - {""}
         request = self._steps.request_of(actor, at, as_text(getattr(message, "message_id", None)), tool_ids)
         if not request.is_final:
             request.at_unix_nano = at
-            request.model = as_text(message.model)
+            request.model = self._asked(message.model)
             request.tokens = tokens_of(getattr(message, "usage", None))
-            request.text += "".join(block.text for block in blocks if type(block).__name__ == "TextBlock")
+            texts = [block.text for block in blocks if type(block).__name__ == "TextBlock"]
+            request.text += "".join(text for text in texts if isinstance(text, str))
+
+    def _asked(self, answered: object) -> str:
+        """The model that was asked, as the program names it: with ``[1m]``, where the answer's name has none."""
+        name = as_text(answered)
+        return self.model if self.model.partition("[")[0] == name else name
 
     def tool_results(self, message: Any) -> None:
         """A ``UserMessage``: what the model is given of its tools."""
@@ -73,8 +80,10 @@ class Answers:
 
     def _final(self, actor: Actor, entry: Mapping[str, Any], message: Mapping[str, Any]) -> None:
         content = message.get("content")
+        if not (isinstance(message.get("id"), str) and isinstance(message.get("model"), str)):
+            return  # no answer of a model
         blocks = [as_mapping(block) for block in content] if isinstance(content, list) else []
-        tool_ids = {as_text(block.get("id")) for block in blocks if block.get("type") == "tool_use"}
+        tool_ids = {as_text(block.get("id")) for block in blocks if block.get("type") == "tool_use"} - {""}
         request = self._steps.request_of(actor, time.time_ns(), as_text(message.get("id")), tool_ids)
         if not request.is_final:
             request.text = ""
@@ -82,7 +91,7 @@ class Answers:
             request.tokens = tokens_of(message.get("usage"))
         request.text += texts_of(content)
         request.is_final = True
-        request.model = as_text(message.get("model"))
+        request.model = self._asked(message.get("model"))
         request.stop_reason = as_text(message.get("stop_reason")) or None
         request.request_id = as_text(entry.get("requestId")) or None
         request.speed = "fast" if as_mapping(message.get("usage")).get("speed") == "fast" else "normal"
@@ -102,6 +111,10 @@ class Answers:
             return
         call.result_seen = True
         call.result_bytes = size_of(block.get("content"))
+        content = block.get("content")
+        if not call.has_started and isinstance(content, str) and _STOPPED in content:  # and no hook says so
+            call.has_started = True
+            self._steps.came(ToolEnd(call.actor, time.time_ns(), call=call, done=call.tool_input, error=content))
         decided = as_mapping(entry.get("permissionDecision"))
         if call.decision is None and decided.get("decision") in {"accept", "reject"}:
             call.decision = (as_text(decided["decision"]), as_text(decided.get("source")) or "config")

@@ -39,7 +39,8 @@ def changed_lines(tool_name: str, answer: object) -> tuple[int, int] | None:
     patch = said.get("structuredPatch")
     if said.get("type") == "create" or (not patch and said.get("originalFile") is None and "content" in said):
         return len(as_text(said.get("content"), 10**9).split("\n")), 0
-    lines = [line for hunk in patch or () for line in as_mapping(hunk).get("lines", ())]
+    hunks = [as_mapping(hunk).get("lines") for hunk in patch] if isinstance(patch, list) else []
+    lines = [line for hunk in hunks if isinstance(hunk, list) for line in hunk if isinstance(line, str)]
     return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)
 
 

@@ -147,7 +147,9 @@ class Request(Item):
         usd = None
         with Sealed():
             tokens = Tokens(*(self.tokens.get(f"{name}_tokens", 0) for name in Tokens._fields))
-            usd = cost_usd(self.model, tokens, self.actor.monitor._prices)
+            own = self.actor.monitor._prices
+            name = self.model if self.model in (own or ()) else self.model.partition("[")[0]
+            usd = cost_usd(name, tokens, own)
         if usd is None:
             warn_once(
                 ("price", self.model),
@@ -244,6 +246,7 @@ class ToolBegin(Item):
             if decision == "reject":
                 tool.finish(None)
                 call.scope = None
+                call.is_over = True
             else:
                 call.execution = tool.execution()
                 call.execution.start()
@@ -255,6 +258,8 @@ class ToolEnd(Item):
     """A tool ended."""
 
     call: ToolCall | None = None
+    done: Mapping[str, Any] = field(default_factory=dict)
+    """The input that it was run with in the end."""
     answer: Any = None
     error: str | None = None
 
@@ -266,8 +271,10 @@ class ToolEnd(Item):
             self.call.result_seen = True
 
     def tell(self) -> None:
-        if self.call is not None and self.call.context is not None:
-            self.call.context.run(self._tell, self.call)
+        if self.call is not None:
+            self.call.is_over = True
+            if self.call.context is not None:
+                self.call.context.run(self._tell, self.call)
 
     def _tell(self, call: ToolCall) -> None:
         tool, execution = call.scope, call.execution
@@ -292,11 +299,11 @@ class ToolEnd(Item):
         monitor = self.actor.monitor
         lines = changed_lines(call.name, self.answer)
         if lines is not None:
-            monitor.record_lines(*lines, file_path=call.tool_input.get("file_path"), model=model)
+            monitor.record_lines(*lines, file_path=self.done.get("file_path"), model=model)
         if call.name == "Read":
             monitor.increment("claude.files_read")
         if call.name == "Bash":
-            command = call.tool_input.get("command")
+            command = self.done.get("command")
             if makes_commit(command):
                 monitor.record_commit()
             if makes_pull_request(command):

@@ -7,11 +7,13 @@ box that one of them empties, and becomes a step of a queue that is told in its 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from contextvars import Context, copy_context
+from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from claude_monitoring._events import iso_time
@@ -27,11 +29,11 @@ from claude_monitoring.integrations._agent_items import (
     Request,
     SubagentEnd,
     ToolBegin,
-    ToolCall,
     ToolEnd,
     TurnEnd,
 )
-from claude_monitoring.integrations._agent_steps import Steps
+from claude_monitoring.integrations._agent_steps import Prompts, Steps
+from claude_monitoring.integrations._agent_tools import Tools
 from claude_monitoring.integrations._agent_totals import Totals
 from claude_monitoring.integrations._agent_transcript import Transcript
 from claude_monitoring.integrations._anthropic_bodies import as_mapping
@@ -44,10 +46,11 @@ __all__ = ["AgentSession"]
 
 _TRANSCRIPT_LAG_S = 0.15
 _MOST_TRIES = 8
+_MOST_WAIT_S = 1.0
 
 
 class AgentSession:
-    """What is known of one run of the program. No method raises, and none waits.
+    """What is known of one run of the program. No method raises; ``finish`` alone waits, for a thread that tells.
 
     Args:
         monitor: Who records.
@@ -67,22 +70,23 @@ class AgentSession:
         self._lock = threading.Lock()
         self._steps = Steps()
         self._answers = Answers(self._steps, model)
+        self._tools = Tools(self._steps)
         self._base = copy_context()
-        self._prompted_in: deque[Context] = deque()
+        self._prompts = Prompts()
         self._main = Actor(monitor, context=self._base)
         self._actors: dict[str, Actor] = {"": self._main}
-        self._decided: dict[str, str] = {}
         self._totals = Totals(is_whole=start_type == "fresh")
         self._scope: Session | None = None
         self._turn: Prompt | None = None
         self._timer: threading.Timer | None = None
         self._is_abandoned = self._is_over = False
+        self._pid = os.getpid()
 
     # -- what comes in ---------------------------------------------------------------------------
 
-    def prompted(self) -> None:
-        """The host is about to send a prompt; what is current here is around its turn."""
-        self._prompted_in.append(copy_context())
+    def prompted(self, prompt: object) -> None:
+        """The host is about to send ``prompt``; what is current here is around its turn."""
+        self._prompts.sent(prompt)
 
     def hook(self, given: object) -> None:
         """A hook was called with ``given``."""
@@ -95,18 +99,26 @@ class AgentSession:
     def answered(self, tool_use_id: str | None, source: str) -> None:
         """The host's ``can_use_tool`` decided."""
         if tool_use_id:
-            self._put(self._on_answer, tool_use_id, source)
+            self._put(self._tools.answered, tool_use_id, source)
 
     def finish(self) -> None:
         """The program has ended, or nobody listens any more."""
         self._put(self._on_end)
+        if os.getpid() == self._pid and self._lock.acquire(timeout=_MOST_WAIT_S):  # a thread may be telling just now
+            self._lock.release()
+            self._work()
 
     def abandon(self) -> None:
         """Nobody listens any more, and the program may not have ended yet."""
         self._put(self._on_abandoned)
 
     def _put(self, what: Callable[..., None], *args: Any) -> None:
+        if os.getpid() != self._pid:  # the session is the parent's, which tells of it
+            return
         self._box.append((time.time_ns(), what, args))
+        self._work()
+
+    def _work(self) -> None:
         while self._box and self._lock.acquire(blocking=False):
             try:
                 self._empty_box()
@@ -134,9 +146,9 @@ class AgentSession:
         if name == "UserPromptSubmit":
             self._begin_turn(at, as_text(given.get("prompt"), 10**7), as_text(given.get("prompt_id")))
         elif name == "PreToolUse":
-            self._tool_begins(at, actor, given)
+            self._tools.begins(at, actor, given)
         elif name in {"PostToolUse", "PostToolUseFailure"}:
-            self._tool_ends(at, actor, given)
+            self._tools.ends(at, actor, given)
         elif name == "SubagentStart":
             self._subagent_begins(at, actor, given)
         elif name == "SubagentStop":
@@ -161,7 +173,7 @@ class AgentSession:
 
     def _begin_turn(self, at: int, text: str, prompt_id: str) -> None:
         actor = self._main
-        context = self._prompted_in.popleft() if self._prompted_in else self._base.copy()
+        context = self._prompts.context_of(text) or self._base.copy()
         if self._scope is not None:
             context.run(self._scope.resume)
         turn = Actor(
@@ -169,46 +181,6 @@ class AgentSession:
         )
         self._main = self._actors[""] = turn
         self._steps.queue.append(Prompt(turn, at, text=text, prompt_id=prompt_id))
-
-    def _tool_begins(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
-        tool_use_id = as_text(given.get("tool_use_id"))
-        request = next((one for one in self._steps.pending(actor) if tool_use_id in one.tool_ids), None)
-        if request is None:  # the host has not taken the message yet
-            request = self._steps.asked(actor, at)
-            request.tool_ids.add(tool_use_id)
-        call = ToolCall(
-            actor,
-            as_text(given.get("tool_name")),
-            tool_use_id,
-            as_mapping(given.get("tool_input")),
-            as_text(given.get("permission_mode")) or None,
-            at,
-            request,
-            answer=self._decided.pop(tool_use_id, None),
-        )
-        self._steps.calls[tool_use_id] = call
-        self._steps.queue.append(ToolBegin(actor, at, call=call))
-
-    def _tool_ends(self, at: int, actor: Actor, given: Mapping[str, Any]) -> None:
-        call = self._steps.calls.get(as_text(given.get("tool_use_id")))
-        if call is None:
-            return
-        actor.last_unix_nano = at
-        call.has_started = True
-        duration = given.get("duration_ms")
-        if isinstance(duration, int | float):
-            call.worked_ms = duration
-            call.decided_unix_nano = max(call.began_unix_nano, at - round(duration * 1e6))
-        failed = given.get("hook_event_name") == "PostToolUseFailure"
-        error = as_text(given.get("error"), 10**6) if failed else None
-        self._steps.queue.append(ToolEnd(actor, at, call=call, answer=given.get("tool_response"), error=error))
-
-    def _on_answer(self, _: int, tool_use_id: str, source: str) -> None:
-        call = self._steps.calls.get(tool_use_id)
-        if call is not None:
-            call.answer = source
-        else:
-            self._decided[tool_use_id] = source
 
     # -- subagents -------------------------------------------------------------------------------
 
@@ -218,16 +190,7 @@ class AgentSession:
             return
         is_built_in = kind in BUILT_IN_AGENTS and kind not in self._custom_agents
         name = kind if is_built_in else "custom"
-        calls = [
-            call
-            for call in self._steps.calls.values()
-            if call.name in {"Agent", "Task"} and call.subagent is None
-            and as_text(call.tool_input.get("subagent_type")) in {kind, ""}
-        ]  # fmt: skip
-        caller = calls[0] if calls else None
-        if caller is not None:
-            caller.has_started = True
-            caller.infer()
+        caller = self._tools.caller_of(kind)
         actor = self._actors[agent_id] = Actor(
             self._monitor._subagent(name),
             agent_id,
@@ -276,14 +239,19 @@ class AgentSession:
         elif kind == "TaskNotificationMessage":
             self._background_ends(at, message)
         elif kind == "SystemMessage":
-            data = as_mapping(getattr(message, "data", None))
-            if message.subtype == "init":
-                self._open(data)
-            elif message.subtype == "api_retry":
-                self._answers.retried(self._main, data.get("attempt"))
+            self._on_system(as_mapping(getattr(message, "data", None)))
         elif kind == "ResultMessage":
+            before = self._steps.turn_end()
             self._steps.queue.append(TurnEnd(self._main, at, result=message))
             self._read_transcripts()
+            if before is not None:
+                self._settle(until=before)  # a whole turn was time enough for its transcript
+
+    def _on_system(self, data: Mapping[str, Any]) -> None:
+        if data.get("subtype") == "init":
+            self._open(data)
+        elif data.get("subtype") == "api_retry":
+            self._answers.retried(self._main, data.get("attempt"))
 
     def _speaker(self, parent_tool_use_id: str) -> Actor | None:
         """Who said it; ``None`` for a subagent of which no hook has told: its transcript, or the totals, will."""
@@ -305,7 +273,8 @@ class AgentSession:
 
     def _tell_what_is_known(self) -> None:
         for item in self._steps.known():
-            self._tell(item)
+            with Sealed():
+                self._tell(item)
         self._look_again_later()
 
     def _tell(self, item: Item) -> None:
@@ -324,8 +293,9 @@ class AgentSession:
         item.tell()
         if isinstance(item, Request) and item.failure is None:
             self._totals.count(item)
-        elif isinstance(item, ToolEnd) and item.call is not None:
-            item.call.is_over = True
+        if isinstance(item, Request):
+            item.text = ""  # the host may take the message much later, and only its id is needed then
+        elif isinstance(item, ToolBegin | ToolEnd) and item.call is not None and item.call.is_over:
             self._steps.calls.pop(item.call.tool_use_id, None)
 
     def _end_turn(self, end: TurnEnd) -> None:
@@ -336,7 +306,8 @@ class AgentSession:
             if actor.is_done and not self._steps.pending(actor):
                 del self._actors[agent_id]
         context = turn.actor.context if turn is not None else self._base
-        context.run(self._totals.reconcile, end.result, self._monitor)
+        with Sealed():
+            context.run(self._totals.reconcile, end.result, self._monitor)
         if self._is_abandoned and self._steps.turn_end() is None:
             self._on_end(end.at_unix_nano)
 
@@ -345,12 +316,14 @@ class AgentSession:
         end = self._steps.turn_end()
         if end is None or self._timer is not None or self._is_over:
             return
-        if end.tries >= _MOST_TRIES:
-            self._settle(until=end)
-            return
-        end.tries += 1
-        self._timer = timer = threading.Timer(_TRANSCRIPT_LAG_S, self._put, (self._on_timer,))
-        timer.start()  # no daemon: a program that ends now waits for what it has paid for
+        timer = threading.Timer(_TRANSCRIPT_LAG_S, self._put, (self._on_timer,))
+        with suppress(RuntimeError):  # there can be no further thread
+            if end.tries < _MOST_TRIES and threading.main_thread().is_alive():
+                timer.start()  # no daemon: a program that ends now waits for what it has paid for
+                end.tries += 1
+                self._timer = timer
+                return
+        self._settle(until=end)
 
     def _on_timer(self, _: int) -> None:
         self._timer = None

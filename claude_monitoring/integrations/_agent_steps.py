@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator
+from contextvars import Context, copy_context
 
 from claude_monitoring.integrations._agent_items import Actor, Item, Request, ToolCall, TurnEnd
 
-__all__ = ["Steps"]
+__all__ = ["Prompts", "Steps"]
 
+_MOST_PROMPTS = 1024
 _MOST_KNOWN = 4096  # requests by their id: the host may take messages long after they were told
+
+
+class Prompts:
+    """What the host sent, and what was current there, until the program says that a turn begins with it."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[object, Context]] = deque(maxlen=_MOST_PROMPTS)
+
+    def sent(self, prompt: object) -> None:
+        """The host is about to send it."""
+        self._sent.append((prompt, copy_context()))
+
+    def context_of(self, prompt: str) -> Context | None:
+        """Where it was sent. Of its own commands (``/compact``) the program says nothing: they are passed over."""
+        texts = [text for text, _ in self._sent]
+        others = [not (isinstance(text, str) and text.startswith("/")) for text in texts]
+        index = texts.index(prompt) if prompt in texts else (others.index(True) if True in others else len(texts))
+        for _ in range(index):
+            self._sent.popleft()
+        return self._sent.popleft()[1] if self._sent else None
 
 
 class Steps:
@@ -27,6 +49,11 @@ class Steps:
     def turn_end(self) -> TurnEnd | None:
         """The end of the first turn that is not told yet, once it came."""
         return next((item for item in self.queue if isinstance(item, TurnEnd)), None)
+
+    def came(self, item: Item) -> None:
+        """Put in what happened in a turn whose end may be known already."""
+        end = self.turn_end()
+        self.queue.insert(len(self.queue) if end is None else self.queue.index(end), item)
 
     def known(self) -> Iterator[Item]:
         """Take the steps from the front of which all is known."""

@@ -39,7 +39,10 @@ class Transcript:
         whole = b""
         with suppress(OSError, ValueError), self._path.open("rb") as file:
             file.seek(self._offset)
-            whole, _, _ = file.read(_MOST_BYTES).rpartition(b"\n")
+            read = file.read(_MOST_BYTES)
+            whole, _, _ = read.rpartition(b"\n")
+            if len(read) == _MOST_BYTES and not whole:
+                self._offset += len(read)  # a line without end: its rest is no entry either
         if whole:
             self._offset += len(whole) + 1
         for line in whole.split(b"\n"):

@@ -23,8 +23,9 @@ from claude_monitoring._extras import require
 from claude_monitoring._monitor import active_monitor
 from claude_monitoring._once import once
 from claude_monitoring._pricing import Tokens, cost_usd
-from claude_monitoring._sealed import Sealed, warn_once
+from claude_monitoring._sealed import Sealed
 from claude_monitoring.integrations._anthropic_calls import Call, call_of, current_call, observed
+from claude_monitoring.integrations._patches import Patches
 
 if TYPE_CHECKING:
     from claude_monitoring._monitor import AgentMonitor
@@ -42,11 +43,10 @@ class _State:
 
     is_on = False
     monitor: AgentMonitor | None = None
-    patches: list[tuple[type, str, Any, Any]]  # owner, name, what was there, our wrapper
 
 
 _state = _State()
-_state.patches = []
+_patches = Patches("anthropic")
 
 
 def instrument(monitor: AgentMonitor | None = None) -> None:
@@ -63,8 +63,8 @@ def instrument(monitor: AgentMonitor | None = None) -> None:
     sdk = require("anthropic", extra="anthropic", needed_by="claude_monitoring.integrations.anthropic")
     with once:
         _state.monitor = monitor
-        _state.is_on = True
-        if not _state.patches:
+        was_on, _state.is_on = _state.is_on, True
+        if not was_on:
             with Sealed():
                 _patch_all(sdk)
     if monitor is None or monitor._live():
@@ -77,14 +77,7 @@ def uninstrument() -> None:
     with once:
         _state.is_on = False
         _state.monitor = None
-        left = []
-        for patch in _state.patches:
-            owner, name, before, ours = patch
-            if vars(owner).get(name) is ours:
-                setattr(owner, name, before)
-            else:  # somebody has wrapped ours: it stays, and lets everything through
-                left.append(patch)
-        _state.patches = left
+        _patches.undo()
 
 
 def _patch_all(sdk: Any) -> None:
@@ -104,21 +97,8 @@ def _owner(kind: Any, name: str) -> type | None:
 
 
 def _patch(kind: Any, kind_name: str, **wrappers: Callable[..., Any]) -> None:
-    import wrapt
-
     for name, wrapper in wrappers.items():
-        owner = _owner(kind, name)
-        if owner is None:
-            warn_once(
-                ("anthropic", kind_name, name),
-                f"claude_monitoring: this version of anthropic has no {kind_name}.{name}: what goes through it is not "
-                "recorded, the rest is",
-            )
-            continue
-        before = vars(owner)[name]
-        ours: Any = wrapt.FunctionWrapper(before, wrapper)
-        setattr(owner, name, ours)
-        _state.patches.append((owner, name, before, ours))
+        _patches.wrap(_owner(kind, name), name, wrapper, f"{kind_name}.{name}")
 
 
 def _begin(args: _Args, kwargs: _Kwargs) -> Call | None:

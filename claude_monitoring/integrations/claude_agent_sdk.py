@@ -15,26 +15,23 @@ do, in our trace and with our labels (``propagate``); then we report what it doe
 
 from __future__ import annotations
 
-import copy
-import functools
-import json
+import inspect
 import sys
-import typing
 import weakref
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import wrapt
 
 from claude_monitoring._extras import require
-from claude_monitoring._labels import as_text
 from claude_monitoring._monitor import active_monitor
 from claude_monitoring._once import once
 from claude_monitoring._pricing import Tokens, cost_usd
-from claude_monitoring._sealed import Sealed, warn_once
-from claude_monitoring._settings import environment
+from claude_monitoring._sealed import Sealed
+from claude_monitoring.integrations._agent_options import watched
 from claude_monitoring.integrations._agent_session import AgentSession
+from claude_monitoring.integrations._patches import Patches
 
 if TYPE_CHECKING:
     from claude_monitoring._monitor import AgentMonitor
@@ -42,10 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["instrument", "uninstrument"]
 
 _MODES = ("observe", "propagate")
-_HOOKS = (
-    "UserPromptSubmit", "PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStart", "SubagentStop", "Stop",
-)  # fmt: skip
-_SWITCH = "CLAUDE_CODE_ENABLE_TELEMETRY"
 _Wrapped = Callable[..., Any]
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
@@ -57,12 +50,12 @@ class _State:
     is_on = False
     mode: str = "observe"
     monitor: AgentMonitor | None = None
-    patches: list[tuple[Any, str, Any, Any]]  # owner, name, what was there, our wrapper
 
 
 _state = _State()
-_state.patches = []
-_sessions: weakref.WeakKeyDictionary[Any, AgentSession] = weakref.WeakKeyDictionary()
+_patches = Patches("claude_agent_sdk")
+_sessions: dict[int, tuple[AgentSession, weakref.finalize]] = {}  # type: ignore[type-arg]
+"""Of clients by ``id``, for as long as they live: one of a class of the user's own may have no hash."""
 
 
 def instrument(monitor: AgentMonitor | None = None, *, mode: Literal["observe", "propagate"] = "observe") -> None:
@@ -87,8 +80,8 @@ def instrument(monitor: AgentMonitor | None = None, *, mode: Literal["observe", 
     sdk = require("claude_agent_sdk", extra="claude-agent-sdk", needed_by=needed_by)
     with once:
         _state.monitor, _state.mode = monitor, mode
-        _state.is_on = True
-        if not _state.patches:
+        was_on, _state.is_on = _state.is_on, True
+        if not was_on:
             with Sealed():
                 _patch_all(sdk)
     if monitor is not None and not monitor._ready:
@@ -103,42 +96,29 @@ def uninstrument() -> None:
     with once:
         _state.is_on = False
         _state.monitor = None
-        left = []
-        for patch in _state.patches:
-            owner, name, before, ours = patch
-            if vars(owner).get(name) is ours:
-                setattr(owner, name, before)
-            else:  # somebody has wrapped ours: it stays, and lets everything through
-                left.append(patch)
-        _state.patches = left
+        _patches.undo(keeps_classes=bool(_sessions))
 
 
 def _patch_all(sdk: Any) -> None:
     client = getattr(sdk, "ClaudeSDKClient", None)
     wrappers = {"connect": _connect, "query": _prompt, "receive_messages": _receive, "disconnect": _disconnect}
     for name, wrapper in wrappers.items():
-        _patch(client, name, wrapper, "ClaudeSDKClient.")
-    query = vars(sdk).get("query")
-    _patch(sdk, "query", _query, "")
-    modules = list(sys.modules.values()) if query is not None else []
-    for module in modules:  # those that have it by a name already: `from claude_agent_sdk import query`
-        names = getattr(module, "__dict__", None) or {}
-        for name in [name for name, value in list(names.items()) if value is query]:
-            _patch(module, name, _query, "")
+        _patches.wrap(client, name, wrapper, f"ClaudeSDKClient.{name}")
+    holders = list(_holders_of(_patches.before(sdk, "query")))  # those that have it: `from ... import query`
+    _patches.wrap(sdk, "query", _query, "query")
+    for module, name in holders:
+        with Sealed():
+            _patches.wrap(module, name, _query, name)
 
 
-def _patch(owner: Any, name: str, wrapper: Callable[..., Any], prefix: str) -> None:
-    before = vars(owner).get(name) if owner is not None else None
-    if before is None:
-        warn_once(
-            ("claude_agent_sdk", prefix + name),
-            f"claude_monitoring: this version of claude_agent_sdk has no {prefix}{name}: what goes through it is not "
-            "recorded, the rest is",
-        )
-        return
-    ours: Any = wrapt.FunctionWrapper(before, wrapper)
-    setattr(owner, name, ours)
-    _state.patches.append((owner, name, before, ours))
+def _holders_of(function: Any) -> Iterator[tuple[Any, str]]:
+    for module in list(sys.modules.values()):
+        names: dict[str, Any] = {}
+        with suppress(Exception):  # whatever stands there; and one that loads on use is not to load now
+            names = object.__getattribute__(module, "__dict__")
+        for name, value in list(names.items()):
+            if value is function and function is not None:
+                yield module, name
 
 
 # -- a session begins --------------------------------------------------------------------------------
@@ -152,93 +132,10 @@ def _begin(options: Any) -> tuple[AgentSession, Any] | None:
         if _state.is_on and monitor._recording():
             if not monitor._ready:
                 monitor._begins_explicitly = True
-            sdk = sys.modules["claude_agent_sdk"]
-            ours = copy.copy(options) if options is not None else sdk.ClaudeAgentOptions()
             is_watching = _state.mode == "observe"
-            session = AgentSession(
-                monitor if is_watching else monitor._without_native(),
-                _start_type(ours),
-                model=as_text(getattr(ours, "model", None)),
-                custom_agents=getattr(ours, "agents", None) or (),
-            )
-            ours.hooks = _with_ours(getattr(ours, "hooks", None), session, sdk)
-            if callable(getattr(ours, "can_use_tool", None)):
-                ours.can_use_tool = _asking(ours.can_use_tool, session)
-            ours.settings = _settings_for(ours, is_watching=is_watching)
-            ours.env = _environment_for(monitor, getattr(ours, "env", None) or {}, is_watching=is_watching)
-            begun = session, ours
+            recorder = monitor if is_watching else monitor._without_native()
+            begun = watched(options, monitor, recorder, is_watching=is_watching)
     return begun
-
-
-def _start_type(options: Any) -> str:
-    if getattr(options, "resume", None):
-        return "resume"
-    return "continue" if getattr(options, "continue_conversation", False) else "fresh"
-
-
-def _environment_for(monitor: AgentMonitor, given: Mapping[str, str], *, is_watching: bool) -> dict[str, str]:
-    """The options' ``env``, which the SDK lays over this process' own."""
-    if is_watching:
-        return {_SWITCH: "0", **given}
-    whole = {**environment(), **given}
-    child = monitor.subprocess_env(whole)
-    dropped = {name: "" for name in whole if name.startswith("OTEL_") and name not in child}
-    return {**given, **{name: value for name, value in child.items() if whole.get(name) != value}, **dropped}
-
-
-def _settings_for(options: Any, *, is_watching: bool) -> str | None:
-    """The options' ``settings`` with the telemetry's switch, since the ``env`` of a settings file wins over ours."""
-    given = getattr(options, "settings", None)
-    if _SWITCH in (getattr(options, "env", None) or {}):
-        return given
-    try:
-        text = given or "{}"
-        if not text.lstrip().startswith("{"):
-            text = Path(getattr(options, "cwd", None) or "", text).read_text(encoding="utf-8")
-        whole = json.loads(text)
-        return json.dumps({**whole, "env": {**whole.get("env", {}), _SWITCH: "0" if is_watching else "1"}})
-    except (OSError, ValueError, TypeError, AttributeError):  # the program will say what is wrong with it
-        return given
-
-
-def _with_ours(hooks: Mapping[str, Any] | None, session: AgentSession, sdk: Any) -> dict[str, Any]:
-    async def tell(given: Any, *_: Any) -> dict[str, Any]:
-        session.hook(given)
-        return {}
-
-    whole = dict(hooks or {})
-    for name in _known_hooks(sdk):
-        whole[name] = [*whole.get(name, ()), sdk.HookMatcher(hooks=[tell])]
-    return whole
-
-
-def _known_hooks(sdk: Any) -> list[str]:
-    """Those of the hooks that we use which this version of the SDK has."""
-    kinds = getattr(getattr(sdk, "types", None), "HookEvent", None)
-    names = {name for kind in typing.get_args(kinds) for name in typing.get_args(kind)}
-    missing = [name for name in _HOOKS if names and name not in names]
-    for name in missing:
-        warn_once(
-            ("claude_agent_sdk hook", name),
-            f"claude_monitoring: this version of claude_agent_sdk has no hook {name}: what only it tells is not "
-            "recorded, the rest is",
-        )
-    return [name for name in _HOOKS if name not in missing]
-
-
-def _asking(can_use_tool: Callable[..., Any], session: AgentSession) -> Callable[..., Any]:
-    @functools.wraps(can_use_tool)
-    async def ask(*args: Any, **kwargs: Any) -> Any:
-        result = await can_use_tool(*args, **kwargs)
-        with Sealed():
-            context = kwargs.get("context", args[2] if len(args) > 2 else None)  # noqa: PLR2004 - its third
-            source = "user_permanent" if getattr(result, "updated_permissions", None) else "user_temporary"
-            if getattr(result, "behavior", "") == "deny":
-                source = "user_reject"
-            session.answered(getattr(context, "tool_use_id", None), source)
-        return result
-
-    return ask
 
 
 # -- its messages ------------------------------------------------------------------------------------
@@ -257,11 +154,17 @@ class _Messages(wrapt.ObjectProxy):  # type: ignore[type-arg]
         super().__init__(inner)
         self._self_session = session
         self._self_is_whole = is_whole
+        self._self_outer: Any = None
         if is_whole:
             weakref.finalize(self, session.abandon)
 
     def __aiter__(self) -> _Messages:
-        return self
+        inner = aiter(self.__wrapped__)
+        if inner is self.__wrapped__:
+            return self
+        messages = _Messages(inner, self._self_session, is_whole=False)  # no generator of the SDK, but of somebody
+        messages._self_outer = self
+        return messages
 
     async def _next(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -273,7 +176,9 @@ class _Messages(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return message
 
     def _self_over(self) -> None:
-        if self._self_is_whole:
+        if self._self_outer is not None:
+            self._self_outer._self_over()
+        elif self._self_is_whole and getattr(self.__wrapped__, "ag_frame", None) is None:  # else it was called wrongly
             self._self_session.finish()
 
     async def __anext__(self) -> Any:
@@ -297,7 +202,25 @@ def _query(wrapped: _Wrapped, _: Any, args: _Args, kwargs: _Kwargs) -> Any:
     if begun is None:
         return wrapped(*args, **kwargs)
     session, options = begun
-    return _Messages(wrapped(*args, **{**kwargs, "options": options}), session, is_whole=True)
+    messages = wrapped(*args, **{**kwargs, "options": options})
+    if not inspect.isasyncgen(messages):  # not the SDK's, but what somebody made of it
+        return _Messages(messages, session, is_whole=True)
+    told = _told(messages, session)
+    weakref.finalize(told, session.abandon)
+    return told
+
+
+async def _told(messages: Any, session: AgentSession) -> AsyncGenerator[Any, None]:
+    """A generator around the SDK's, for the event loop closes one that the host leaves early: that is the end."""
+    try:
+        async for message in messages:
+            session.message(message)
+            yield message
+    finally:
+        try:
+            await messages.aclose()
+        finally:
+            session.finish()
 
 
 async def _connect(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwargs) -> Any:
@@ -307,8 +230,8 @@ async def _connect(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwargs)
         return await wrapped(*args, **kwargs)
     session, client.options = begun
     with Sealed():
-        _sessions[client] = session
-        weakref.finalize(client, session.abandon)
+        _drop(id(client))
+        _sessions[id(client)] = session, weakref.finalize(client, _drop, id(client))
     try:
         return await wrapped(*args, **kwargs)
     except BaseException:
@@ -318,18 +241,28 @@ async def _connect(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwargs)
         client.options = own
 
 
+def _drop(client_id: int) -> None:
+    """The client is gone, or connects anew."""
+    session, finalizer = _sessions.pop(client_id, (None, None))
+    if session is not None and finalizer is not None:
+        finalizer.detach()
+        session.abandon()
+
+
+def _session_of(client: Any) -> AgentSession | None:
+    return _sessions.get(id(client), (None, None))[0]
+
+
 async def _prompt(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwargs) -> Any:
     with Sealed():
-        session = _sessions.get(client)
+        session = _session_of(client)
         if session is not None:
-            session.prompted()
+            session.prompted(kwargs.get("prompt", args[0] if args else None))
     return await wrapped(*args, **kwargs)
 
 
 def _receive(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwargs) -> Any:
-    messages, session = wrapped(*args, **kwargs), None
-    with Sealed():
-        session = _sessions.get(client)
+    messages, session = wrapped(*args, **kwargs), _session_of(client)
     return messages if session is None else _Messages(messages, session, is_whole=False)
 
 
@@ -338,6 +271,10 @@ async def _disconnect(wrapped: _Wrapped, client: Any, args: _Args, kwargs: _Kwar
         return await wrapped(*args, **kwargs)
     finally:
         with Sealed():
-            session = _sessions.pop(client, None)
-            if session is not None:
+            session, finalizer = _sessions.pop(id(client), (None, None))
+            if session is not None and finalizer is not None:
+                finalizer.detach()
                 session.finish()
+            if not _state.is_on:
+                with once:
+                    _patches.undo(keeps_classes=bool(_sessions))
