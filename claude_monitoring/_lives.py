@@ -59,6 +59,11 @@ class FarSide:
         self.times = times
         self.patience_s = patience_s
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether any series is on its way out, so that it matters what is delivered."""
+        return self._lives.is_any_ending
+
     def delivered(self, values: Mapping[Series, Reading]) -> None:
         """It has these values."""
         self._lives.confirm(self, values)
@@ -90,6 +95,11 @@ class Lives:
         self._idle: dict[Series, float] = {}
         self._swept = -math.inf
         self._aged = -math.inf
+
+    @property
+    def is_any_ending(self) -> bool:
+        """Whether any series is on its way out."""
+        return bool(self._ending)
 
     def add_far_side(self, times: int = 1, patience_s: float = math.inf) -> FarSide:
         """Wait for one more reader from now on."""

@@ -43,7 +43,7 @@ class MetricsLane(Lane):
         return self._waiting
 
     def size(self) -> int:
-        return len(self._batch.series) if self._batch is not None else 0
+        return self._batch.size if self._batch is not None else 0
 
     def begin_flush(self, *, closing: bool) -> None:
         super().begin_flush(closing=closing)
@@ -73,11 +73,12 @@ class MetricsLane(Lane):
         if batch is None:
             return
         self._is_flushed, self._was_refused = self._is_fresh or bool(refused), bool(refused)
-        if refused and sum(map(len, refused)) == len(batch.series):
+        if refused and sum(map(len, refused)) == batch.size:
             self._refused_all(batch)
             return
         has = batch.delivered(refused)
-        self._far_side.delivered(has.values)
+        if self._far_side.is_waited_for:
+            self._far_side.delivered(has.values)
         self._base = has if self._temporality == "delta" else None
         self._waiting, self._refusals, self._may_have_it = 0, 0, False
 
@@ -88,7 +89,7 @@ class MetricsLane(Lane):
             if self._refusals < _MOST_REFUSALS:
                 self._batch = batch
                 return
-            self.drop(DropReason.EXPORT_FAILED, len(batch.series))
+            self.drop(DropReason.EXPORT_FAILED, batch.size)
             self._base = batch.snapshot
         self._waiting, self._refusals, self._may_have_it = 0, 0, False
 

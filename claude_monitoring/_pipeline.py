@@ -228,8 +228,9 @@ class Pipeline:
         """What this thread collected was taken by a scraper."""
         if self._scraper is not None:
             batch = self._collected.batch
-            self._scraper.delivered(batch.snapshot.values)
-            sent = self._scrapes.sent + len(batch.series)
+            if self._scraper.is_waited_for:
+                self._scraper.delivered(batch.snapshot.values)
+            sent = self._scrapes.sent + batch.size
             self._scrapes = replace(self._scrapes, last_success_unix_s=time.time(), sent=sent)
 
     def add_event(self, event: EventRecord) -> None:

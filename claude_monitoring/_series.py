@@ -83,15 +83,17 @@ Reading = float | Cell
 class Series:
     """What all series share: their attributes, the time of their first measurement, the owner's thread, their metric.
 
-    ``owner`` is the thread that made it, or ``SENT_BACK``. ``final`` is what it held when it was let go.
+    ``owner`` is the thread that made it, or ``SENT_BACK``. ``final`` is what it held when it was let go. ``encoded`` is
+    the place for its attributes as an exporter has encoded them.
     """
 
-    __slots__ = ("base", "final", "home", "maker", "own", "owner", "start_unix_nano")
+    __slots__ = ("base", "encoded", "final", "home", "maker", "own", "owner", "start_unix_nano")
 
     def __init__(self, home: Instrument, base: Pairs, own: Pairs) -> None:
         self.home = home
         self.base = base
         self.own = own
+        self.encoded: bytes | None = None
         self.final: Reading | None = None
         self.owner = self.maker = get_ident()
         self.start_unix_nano = time.time_ns()
@@ -229,8 +231,13 @@ class HistogramSeries(Series):
 
     def read(self) -> Cell:
         """A copy with the shares of all threads added up."""
-        merged = Cell(len(self.bounds) + 1)
-        cells = [self.cell, *(list(self.others.values()) if self.others else ())]
+        merged = Cell(0)
+        if self.others is None:
+            cell = self.cell
+            merged.buckets = cell.buckets[:]
+            merged.sum, merged.min, merged.max = cell.sum, cell.min, cell.max
+            return merged
+        cells = [self.cell, *list(self.others.values())]
         merged.buckets = [sum(column) for column in zip(*(list(cell.buckets) for cell in cells), strict=True)]
         merged.sum = _add_up([cell.sum for cell in cells])
         merged.min = min(cell.min for cell in cells)

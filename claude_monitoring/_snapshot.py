@@ -1,58 +1,96 @@
-"""A store's state at one moment, and the same as OpenTelemetry's ``MetricsData``."""
+"""A store's state at one moment, and the same on its way to a far side."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._pauses import pause
 from claude_monitoring._sealed import report_internal_error
-from claude_monitoring._series import Cell, HistogramSeries, Reading, Series, SumSeries
-from claude_monitoring._store import Instrument, Store
-from claude_monitoring._version import __version__
+from claude_monitoring._series import Cell, Reading, Series
+from claude_monitoring._store import Store
 from claude_monitoring.types import AttributeValue, Temporality
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData, NumberDataPoint
+    from claude_monitoring.exporters.collected import Block, Collected, MetricBlocks
 
-__all__ = ["Batch", "Snapshot", "make_batch", "preload", "take", "take_for_export"]
+__all__ = ["Batch", "Row", "Snapshot", "make_batch", "preload", "take", "take_for_export"]
 
 
-@dataclass(frozen=True, slots=True)
+class Row(NamedTuple):
+    """What some series of one metric held, one value each; no more series than a chunk.
+
+    Arrays hold no objects, which keeps the garbage collector's passes short.
+    """
+
+    spec: MetricSpec
+    series: Sequence[Series]
+    values: Sequence[Reading]
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """What every series held at ``time_unix_nano``, or earlier for those in ``earlier``: totals since it began."""
+    """What every series held at ``time_unix_nano``, or earlier for those in ``earlier``: totals since it began.
+
+    ``given`` are the values where they are not those of the rows.
+    """
 
     time_unix_nano: int
-    rows: tuple[tuple[MetricSpec, tuple[tuple[Series, Reading], ...]], ...]
-    values: Mapping[Series, Reading] = field(default_factory=dict)
+    rows: Sequence[Row]
+    given: Mapping[Series, Reading] | None = None
     earlier: Mapping[Series, int] = field(default_factory=dict)
+
+    @cached_property
+    def values(self) -> Mapping[Series, Reading]:
+        """What each series held."""
+        if self.given is not None:
+            return self.given
+        values: dict[Series, Reading] = {}
+        for row in self.rows:
+            values.update(zip(row.series, row.values, strict=True))
+            pause()
+        return values
 
     def time_of(self, series: Series) -> int:
         """When it held its value, in nanoseconds since the epoch."""
         return self.earlier.get(series, self.time_unix_nano)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
-    """A snapshot on its way to a far side: as data, with the series of each data point in their order.
+    """A snapshot on its way to a far side, as data.
 
     ``data`` is ``None`` if there is nothing to send; what we tell about ourselves alone is nothing.
     """
 
     snapshot: Snapshot
-    data: MetricsData | None
-    series: tuple[Series, ...]
+    data: Collected | None
     base: Snapshot | None
+
+    @cached_property
+    def size(self) -> int:
+        """How many data points there are."""
+        return sum(map(len, self.data.metrics)) if self.data is not None else 0
+
+    @cached_property
+    def series(self) -> Sequence[Series]:
+        """The series of each data point, in their order."""
+        metrics = self.data.metrics if self.data is not None else ()
+        return [one for metric in metrics for block in metric.blocks for one in block.series]
 
     def delivered(self, refused: Iterable[range] = ()) -> Snapshot:
         """What the far side has, once it acknowledged all but the points at ``refused``: of those, what it had."""
         left_out = {self.series[place] for places in refused for place in places}
         if self.base is None:
-            values = {series: value for series, value in self.snapshot.values.items() if series not in left_out}
-            return replace(self.snapshot, values=values) if left_out else self.snapshot
+            if not left_out:
+                return self.snapshot
+            held = {series: value for series, value in self.snapshot.values.items() if series not in left_out}
+            return Snapshot(self.snapshot.time_unix_nano, self.snapshot.rows, held)
         # The next interval of a series begins where the last one that was sent of it ended, whatever lies between:
         # a Collector's Prometheus exporter takes a gap for a restart, and forgets the sum.
         values, earlier = dict(self.snapshot.values), {}
@@ -70,9 +108,7 @@ class Batch:
 
 def preload() -> None:
     """Import what ``make_batch`` needs."""
-    from opentelemetry.sdk import resources  # noqa: F401
-    from opentelemetry.sdk.metrics import export  # noqa: F401
-    from opentelemetry.sdk.util import instrumentation  # noqa: F401
+    from claude_monitoring.exporters import collected  # noqa: F401
 
 
 def take_for_export(store: Store) -> Snapshot:
@@ -83,23 +119,30 @@ def take_for_export(store: Store) -> Snapshot:
 
 
 def take(store: Store) -> Snapshot:
-    """Read the store; writers are not stopped."""
+    """Read the store; writers are not stopped, and other threads run in between."""
     now = time.time_ns()
     rows = []
-    values: dict[Series, Reading] = {}
     for instrument in store.instruments():
-        read = tuple(_readings(instrument))
-        values.update(read)
-        rows.append((instrument.spec, read))
-    return Snapshot(now, tuple(rows), values)
+        for chunk in instrument.chunks():
+            rows.append(_row(instrument.spec, chunk))
+            pause()
+    return Snapshot(now, rows)
 
 
-def _readings(instrument: Instrument) -> Iterator[tuple[Series, Reading]]:
-    for series in instrument.all_series():
+def _row(spec: MetricSpec, series: Sequence[Series]) -> Row:
+    try:
+        if spec.kind == "histogram":
+            return Row(spec, series, [one.read() for one in series])
+        return Row(spec, series, array("d", cast("list[float]", [one.read() for one in series])))
+    except Exception:  # noqa: BLE001, S110 - which of them it is turns out below
+        pass
+    found = []
+    for one in series:
         try:
-            yield series, _read(series)
+            found.append((one, _read(one)))
         except Exception as exc:  # noqa: BLE001 - one that can't be read does not keep the others back
             report_internal_error(exc)
+    return Row(spec, [one for one, _ in found], [value for _, value in found])
 
 
 def _read(series: Series) -> Reading:
@@ -113,108 +156,61 @@ def make_batch(
     temporality: Temporality = "cumulative",
     acknowledged: Snapshot | None = None,
 ) -> Batch:
-    """``snapshot`` as OpenTelemetry's metrics data, one scope for each family.
+    """``snapshot`` as data for an exporter, the metrics of one family one after the other.
 
     With ``delta`` the values are what came after ``acknowledged``, the last snapshot that the far side confirmed:
     series without change are left out, and each start is the end of the confirmed interval
     (specification: metrics/data-model.md, "Temporality"). Up-down counters stay cumulative, as the
     specification's delta preference says.
     """
-    from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from claude_monitoring.exporters.collected import Collected, MetricBlocks
 
     base = acknowledged if temporality == "delta" else None
-    by_scope: dict[str, list[tuple[Metric, list[Series]]]] = {}
-    of_the_host = 0
-    for spec, points in snapshot.rows:
-        metric, series = _metric(spec, points, snapshot.time_unix_nano, temporality, base)
-        if metric is not None:
-            by_scope.setdefault(spec.scope, []).append((metric, series))
-            of_the_host += not spec.is_about_ourselves
-    if not of_the_host:
-        return Batch(snapshot, None, (), base)
-    scopes = [
-        ScopeMetrics(InstrumentationScope(name, __version__), [metric for metric, _ in metrics], schema_url="")
-        for name, metrics in by_scope.items()
-    ]
-    whole = ResourceMetrics(resource=Resource(dict(resource)), scope_metrics=scopes, schema_url="")
-    order = tuple(one for metrics in by_scope.values() for _, series in metrics for one in series)
-    return Batch(snapshot, MetricsData(resource_metrics=[whole]), order, base)
+    by_scope: dict[str, dict[str, MetricBlocks]] = {}
+    for row in snapshot.rows:
+        spec = row.spec
+        is_delta = temporality == "delta" and spec.kind in {"counter", "histogram"}
+        block = _since(row, base) if is_delta else _totals(row)
+        if block.series:
+            found = by_scope.setdefault(spec.scope, {}).setdefault(spec.name, MetricBlocks(spec, is_delta, []))
+            found.blocks.append(block)
+        pause()
+    metrics = [metric for of_scope in by_scope.values() for metric in of_scope.values()]
+    if all(metric.spec.is_about_ourselves for metric in metrics):
+        return Batch(snapshot, None, base)
+    return Batch(snapshot, Collected(resource, snapshot.time_unix_nano, metrics), base)
 
 
-def _metric(
-    spec: MetricSpec,
-    points: tuple[tuple[Series, Reading], ...],
-    now: int,
-    temporality: Temporality,
-    base: Snapshot | None,
-) -> tuple[Metric | None, list[Series]]:
-    from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Metric, Sum
+def _totals(row: Row) -> Block:
+    from claude_monitoring.exporters.collected import Block
 
-    is_delta = temporality == "delta" and spec.kind in {"counter", "histogram"}
-    rows = _since(points, base) if is_delta else [(s, v, s.start_unix_nano) for s, v in points]
-    if not rows:
-        return None, []
-    how = AggregationTemporality.DELTA if is_delta else AggregationTemporality.CUMULATIVE
-    data: Gauge | Histogram | Sum
-    if spec.kind == "histogram":
-        data = Histogram(data_points=[_histogram_point(*row, now) for row in rows], aggregation_temporality=how)
-    else:
-        numbers = [_number_point(*row, now) for row in rows]
-        if spec.kind == "gauge":
-            data = Gauge(data_points=numbers)
-        else:
-            data = Sum(data_points=numbers, aggregation_temporality=how, is_monotonic=spec.kind == "counter")
-    metric = Metric(name=spec.name, description=spec.description, unit=spec.unit, data=data)
-    return metric, [series for series, _, _ in rows]
+    if row.spec.kind == "gauge":
+        return Block(row.series, array("q", [0] * len(row.series)), row.values)
+    return Block(row.series, array("q", [one.start_unix_nano for one in row.series]), row.values)
 
 
-def _since(points: tuple[tuple[Series, Reading], ...], base: Snapshot | None) -> list[tuple[Series, Reading, int]]:
+def _since(row: Row, base: Snapshot | None) -> Block:
     """The increase of each series that changed since ``base``, with the start of that interval."""
-    rows: list[tuple[Series, Reading, int]] = []
-    for series, value in points:
-        before = base.values.get(series) if base is not None else None
+    from claude_monitoring.exporters.collected import Block
+
+    series: list[Series] = []
+    starts: list[int] = []
+    values: list[Reading] = []
+    for one, value in zip(row.series, row.values, strict=True):
+        before = base.values.get(one) if base is not None else None
         if before is None or base is None:
-            if isinstance(value, Cell) or value != 0:
-                rows.append((series, value, series.start_unix_nano))
+            if not isinstance(value, Cell) and value == 0:
+                continue
+            change, start = value, one.start_unix_nano
         elif isinstance(value, Cell) and isinstance(before, Cell):
-            if value.buckets != before.buckets:
-                rows.append((series, value.since(before), base.time_of(series)))
-        elif not isinstance(value, Cell) and not isinstance(before, Cell) and value != before:
-            rows.append((series, value - before, base.time_of(series)))
-    return rows
-
-
-def _number_point(series: Series, value: Reading, start: int, now: int) -> NumberDataPoint:
-    from opentelemetry.sdk.metrics.export import NumberDataPoint
-
-    return NumberDataPoint(
-        attributes=series.attributes,
-        start_time_unix_nano=start if isinstance(series, SumSeries) else 0,
-        time_unix_nano=now,
-        value=value,  # type: ignore[arg-type]  # histograms never come here
-    )
-
-
-def _histogram_point(series: Series, value: Reading, start: int, now: int) -> HistogramDataPoint:
-    from opentelemetry.sdk.metrics.export import HistogramDataPoint
-
-    if not isinstance(value, Cell) or not isinstance(series, HistogramSeries):  # pragma: no cover - by construction
-        raise TypeError(type(value).__name__)
-    return HistogramDataPoint(
-        attributes=series.attributes,
-        start_time_unix_nano=start,
-        time_unix_nano=now,
-        count=sum(value.buckets),
-        sum=value.sum,
-        bucket_counts=value.buckets,
-        explicit_bounds=list(series.bounds),
-        min=_known(value.min),
-        max=_known(value.max),
-    )
-
-
-def _known(extreme: float) -> float:
-    """``None`` where it is not known, so that the field stays unset; OpenTelemetry's encoder takes it."""
-    return extreme if math.isfinite(extreme) else None  # type: ignore[return-value]
+            if value.buckets == before.buckets:
+                continue
+            change, start = value.since(before), base.time_of(one)
+        elif isinstance(value, Cell) or isinstance(before, Cell) or value == before:
+            continue
+        else:
+            change, start = value - before, base.time_of(one)
+        series.append(one)
+        starts.append(start)
+        values.append(change)
+    return Block(series, starts, values)

@@ -7,13 +7,15 @@ in its place by ``setdefault``: who comes second takes what the handler made.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, MetricSpec
 from claude_monitoring._guard import Guard
 from claude_monitoring._labels import LabelRules, Pairs, identity
 from claude_monitoring._lives import Lives
+from claude_monitoring._pauses import CHUNK, pause
 from claude_monitoring._sealed import warn_once
 from claude_monitoring._series import GaugeSeries, HistogramSeries, Series, SumSeries
 
@@ -27,7 +29,14 @@ MAX_AMOUNT = 2**63 - 1
 
 _OVERFLOWED, _REFUSED = "overflowed", "refused"
 _OVERFLOW: Pairs = (("otel.metric.overflow", True),)
+_SHARED_PAIRS = 4_096
 _MONITORS_KEYS = frozenset({"agent", "project", "sprint"})
+
+
+@lru_cache(maxsize=_SHARED_PAIRS)
+def _shared(key: str, value: str) -> tuple[str, str]:
+    """One object for equal pairs of many series: the texts and the pair are most of what a series would take."""
+    return key, value
 
 
 def _split(base: Pairs, own: Pairs) -> tuple[Pairs, Pairs]:
@@ -48,6 +57,7 @@ class Instrument:
 
     __slots__ = (
         "_beside",
+        "_chunked",
         "_rules",
         "by_identity",
         "guard",
@@ -68,6 +78,7 @@ class Instrument:
         self.retired = 0
         self._rules = LabelRules(spec, store.bounds.private, allowed)
         self._beside: dict[str, Series] = {}
+        self._chunked: tuple[tuple[int, int, int], list[list[Series]]] = (0, 0, 0), []
 
     @property
     def dropped_labels(self) -> Mapping[str, str]:
@@ -142,6 +153,7 @@ class Instrument:
         return not self.guard.has_room(count, [one.base + one.own for one in list(self.by_identity.values())], pairs)
 
     def _add(self, base: Pairs, own: Pairs) -> Series:
+        own = tuple([_shared(*pair) if pair[1].__class__ is str else pair for pair in own])
         key = identity(base), identity(own)
         made = self._new(base, own)
         found = self.by_identity.setdefault(key, made)
@@ -205,6 +217,24 @@ class Instrument:
         if _OVERFLOWED in self._beside:
             found.append(self._beside[_OVERFLOWED])
         return found
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.by_identity) + (_OVERFLOWED in self._beside)
+
+    def chunks(self) -> Sequence[Sequence[Series]]:
+        """All series in the same order, in lists that are kept until there is another series or one less.
+
+        New lists on each reading would be work for the garbage collector, which looks at every item of every new
+        list, and stops all threads meanwhile.
+        """
+        now = len(self.by_identity), self.retired, len(self._beside)
+        are_of, chunks = self._chunked
+        if are_of != now:
+            found = self.all_series()
+            chunks = [found[first : first + CHUNK] for first in range(0, len(found), CHUNK)]
+            self._chunked = now, chunks  # at once, since several threads read
+        return chunks
 
     def let_go(self, series: Series) -> None:
         """Forget a series whose last value was delivered; under the store's lock, ``series.final`` is set."""
@@ -286,7 +316,7 @@ class Store:
 
     def series_count(self) -> int:
         """How many series of the host's are kept."""
-        return sum(len(one.all_series()) for one in self.instruments() if not one.spec.is_about_ourselves)
+        return sum(one.count() for one in self.instruments() if not one.spec.is_about_ourselves)
 
     def report_itself(self) -> None:
         """Bring the metrics about ourselves up to date."""
@@ -294,11 +324,12 @@ class Store:
             if instrument.spec.is_about_ourselves:
                 continue
             metric = instrument.spec.name
-            self.report("series.kept", len(instrument.all_series()), metric=metric)
+            self.report("series.kept", instrument.count(), metric=metric)
             self.report("series.retired", instrument.retired, metric=metric)
             self.report("series.refused", instrument.refused, metric=metric)
             for key, label in list(instrument.guard.labels.items()):
                 self.report("series.collapsed", label.folded.estimate(), metric=metric, label=key)
+            pause()
         self.report_more()
 
     def report(self, what: str, value: int, **labels: str) -> None:

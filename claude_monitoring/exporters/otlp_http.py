@@ -54,7 +54,8 @@ _TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
 class OtlpHttpExporter(OtlpExporter):
     """``http/protobuf`` and ``http/json``."""
 
-    max_request_bytes = 19 * 2**20  # the Collector takes 20 MiB (config/confighttp)
+    # The Collector takes 20 MiB (config/confighttp); to join and copy that much would hold up the host's threads.
+    max_request_bytes = 4 * 2**20
 
     def __init__(self, signal: Signal, settings: OtlpSettings, temporality: Temporality = "cumulative") -> None:
         super().__init__(signal, settings, temporality)

@@ -31,11 +31,11 @@ Series = dict[frozenset[tuple[str, AttributeValue]], float]
 def totals(store: Store) -> dict[str, Series]:
     """Wire name to the value of each series; for a histogram the number of values recorded."""
     found: dict[str, Series] = {}
-    for spec, points in take(store).rows:
+    for spec, held, values in take(store).rows:
         if spec.is_about_ourselves:
             continue
         by_attributes = found.setdefault(spec.name, {})
-        for series, value in points:
+        for series, value in zip(held, values, strict=True):
             key = frozenset(series.attributes.items())  # one key for 1 and True, but two series
             amount = sum(value.buckets) if isinstance(value, Cell) else value
             by_attributes[key] = amount if spec.kind == "gauge" else by_attributes.get(key, 0) + amount

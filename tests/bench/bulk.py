@@ -16,7 +16,10 @@ from typing import Any
 
 from harness import Effort, Reading, Sample, Side
 
-__all__ = ["known_labels", "memory", "new_labels", "our_export", "run_child", "sdk_export"]
+__all__ = [
+    "encode_ours", "encode_sdk", "known_labels", "memory", "new_labels", "our_export", "our_recording", "run_child",
+    "sdk_export", "sdk_recording",
+]  # fmt: skip
 
 PER_METRIC = 1_000
 """Within the default bounds of both sides, labels well bounded, so that neither overflows or collapses."""
@@ -57,7 +60,7 @@ def our_recording(size: int) -> tuple[Any, Callable[[], None]]:
     """A monitor, and a function that adds one to each of ``size`` series."""
     from claude_monitoring import AgentMonitor
 
-    monitor = AgentMonitor("bench", project_name="bench", enabled=True)
+    monitor = AgentMonitor("bench", project_name="bench", enabled=True, max_total_series=2 * size + 50_000)
 
     def record() -> None:
         for name, labels in label_sets(size):
@@ -82,15 +85,18 @@ def sdk_recording(size: int) -> tuple[Any, Callable[[], None]]:
     return reader, record
 
 
-def _encode_ours(monitor: Any) -> int:
+def encode_ours(monitor: Any) -> int:
+    """Collect, encode and serialise what the monitor has; how many bytes that is."""
     from claude_monitoring.exporters.encoding import parts
+    from claude_monitoring.exporters.otlp_http import OtlpHttpExporter
 
     pipeline = monitor._pipeline
-    pieces = parts("metrics", pipeline.collect(), pipeline.resource, 19 * 2**20)
+    pieces = parts("metrics", pipeline.collect(), pipeline.resource, OtlpHttpExporter.max_request_bytes)
     return sum(len(piece.request.SerializeToString()) for piece in pieces)
 
 
-def _encode_sdk(reader: Any) -> int:
+def encode_sdk(reader: Any) -> int:
+    """The same with the SDK."""
     from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
     return len(encode_metrics(reader.get_metrics_data()).SerializeToString())
@@ -119,31 +125,37 @@ def _export(recording: Callable[[int], tuple[Any, Callable[[], None]]], encode: 
     return side
 
 
-our_export = _export(our_recording, _encode_ours)
+our_export = _export(our_recording, encode_ours)
 """Collect, encode and serialise all series with ours."""
-sdk_export = _export(sdk_recording, _encode_sdk)
+sdk_export = _export(sdk_recording, encode_sdk)
 """The same with the SDK."""
 
 
-def memory(which: str) -> Side:
-    """Bytes a series, in a fresh process for each sample; ``which`` is ``ours`` or ``sdk``."""
+def memory(which: str, *, exported: bool = False) -> Side:
+    """Bytes a series, in a fresh process for each sample; ``which`` is ``ours`` or ``sdk``.
+
+    With ``exported`` after one export, so with what is kept for the next one.
+    """
 
     @contextmanager
     def side(effort: Effort) -> Iterator[Sample]:
-        yield lambda: Reading(run_child("memory", which, effort.series))
+        yield lambda: Reading(run_child("memory", which, effort.series, int(exported)))
 
     return side
 
 
-def bytes_per_series(which: str, size: int) -> float:
+def bytes_per_series(which: str, size: int, *, exported: bool = False) -> float:
     """What ``size`` series of a counter with four labels keep, by tracemalloc; for ``child.py``."""
-    recording = {"ours": our_recording, "sdk": sdk_recording}[which]
+    recording, encode = {"ours": (our_recording, encode_ours), "sdk": (sdk_recording, encode_sdk)}[which]
     keep, record_one = recording(1)
     record_one()
+    encode(keep)
     source, record = recording(size)
     gc.collect()
     tracemalloc.start()
     record()
+    if exported:
+        encode(source)
     gc.collect()
     used = tracemalloc.get_traced_memory()[0]
     del keep, source

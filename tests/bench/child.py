@@ -13,6 +13,7 @@ from typing import Any
 
 import bulk
 import guards
+import heartbeat
 
 __all__ = ["main"]
 
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> None:
     job, *rest = arguments
     jobs: dict[str, Callable[..., Any]] = {
         "memory": _memory,
+        "heartbeat": lambda which, size: heartbeat.lateness(which, int(size)),
         "explosion": lambda calls: guards.two_million_calls(int(calls)),
         "sessions": lambda sessions: guards.sessions_slope(int(sessions)),
         "exit": _exit,
@@ -35,8 +37,8 @@ def main(arguments: list[str]) -> None:
     print(json.dumps(result), flush=True)
 
 
-def _memory(which: str, size: str) -> float:
-    return bulk.bytes_per_series(which, int(size))
+def _memory(which: str, size: str, exported: str) -> float:
+    return bulk.bytes_per_series(which, int(size), exported=bool(int(exported)))
 
 
 def _exit(which: str, protocol: str, port: str, in_flight: str) -> float:

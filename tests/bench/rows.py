@@ -6,6 +6,7 @@ from bulk import known_labels, memory, new_labels, our_export, sdk_export
 from calls import opentelemetry, ours, ours_off, prometheus, spans, statement, wrapped
 from guards import explosion_memory, explosion_time, sessions
 from harness import Row
+from heartbeat import heartbeat
 from processes import black_hole, dead, exits, forks, imports, mute, refusing
 
 __all__ = ["ROWS"]
@@ -130,11 +131,30 @@ ROWS = (
         target=0.1,
     ),
     Row(
+        id="heartbeat",
+        what="1 ms heartbeat while 100,000 series go, p99",
+        other="OpenTelemetry SDK and its encoder",
+        ours=heartbeat("ours"),
+        theirs=heartbeat("sdk"),
+        limit=0.005,
+        repeats="once",
+    ),
+    Row(
         id="memory",
         what="memory a counter series, 4 labels",
         other="OpenTelemetry SDK",
         ours=memory("ours"),
         theirs=memory("sdk"),
+        target=0.5,
+        unit="B",
+        repeats="once",
+    ),
+    Row(
+        id="memory-exported",
+        what="the same after one export",
+        other="OpenTelemetry SDK",
+        ours=memory("ours", exported=True),
+        theirs=memory("sdk", exported=True),
         target=0.5,
         unit="B",
         repeats="once",

@@ -45,7 +45,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "store": {"_guard", "_labels", "_lives", "_looks", "_series", "_sketch", "_store", "cardinality"},
     "exporters": {
-        "exporters", "exporters._otlp", "exporters.console", "exporters.custom", "exporters.encoding",
+        "exporters", "exporters._otlp", "exporters.attributes", "exporters.collected", "exporters.console",
+        "exporters.custom", "exporters.encoding", "exporters.metric_json", "exporters.metric_requests",
         "exporters.otlp_grpc", "exporters.otlp_http", "exporters.prometheus", "exporters.pylogging",
         "exporters.records",
     },
@@ -56,7 +57,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "foundations": {
         "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
-        "_pricing", "_proxies", "_repository", "_sealed", "_settings",
+        "_pauses", "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
         "_settings_url", "_told", "_version", "_wrapping", "errors", "types",
     },

@@ -95,6 +95,38 @@ def test_values_of_different_types_never_share_a_series(values: list[object]) ->
     assert [series.read() for series in store.instrument(COUNTER).all_series()] == [1] * len(values)  # type: ignore[attr-defined]
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["comes", "goes", "look"]), st.integers(0, 30)), max_size=60), st.integers(1, 5)
+)
+def test_chunks_are_all_series_whatever_came_and_went(steps: list[tuple[str, int]], bound: int) -> None:
+    instrument = Store(Bounds(max_series=bound)).instrument(COUNTER)
+    for step, number in [*steps, ("look", 0)]:
+        if step == "comes":
+            instrument.series((), (("k", f"v{number}"),))
+        elif step == "goes" and instrument.by_identity:
+            instrument.let_go(list(instrument.by_identity.values())[number % len(instrument.by_identity)])
+        elif step == "look":
+            series = instrument.all_series()
+            assert [one for chunk in instrument.chunks() for one in chunk] == series
+            assert instrument.count() == len(series)
+
+
+def test_one_that_came_for_one_that_went_is_in_the_chunks() -> None:
+    instrument = Store(Bounds(max_series=5)).instrument(COUNTER)
+    first = instrument.series((), (("k", "a"),))
+    assert list(instrument.chunks()) == [[first]]
+    instrument.let_go(first)
+    second = instrument.series((), (("k", "b"),))
+    assert list(instrument.chunks()) == [[second]]
+
+
+def test_series_share_the_text_of_equal_labels() -> None:
+    store = Store(Bounds(max_series=10))
+    one = counter(store, (str(b"model", "ascii"), str(b"opus", "ascii")), ("tool", "a"))
+    other = counter(store, ("model", "opus"), ("tool", "b"))
+    assert one.own[0] is other.own[0]
+
+
 def test_up_down_counters_stay_cumulative_when_delta_is_preferred() -> None:
     store = Store(Bounds(max_series=10))
     series = store.instrument(CATALOG["claude.tasks.active"]).series((), ())

@@ -34,11 +34,13 @@ TARGETS = {
     "guard-millions": 3.0,
     "encode": 0.1,
     "memory": 0.5,
+    "memory-exported": 0.5,
     "import": 1.5,
 }
 LIMITS = {
     "guard-memory": 10e6,
     "guard-sessions": 1.0,
+    "heartbeat": 0.005,
     "exit-dead": 2.5,
     "exit-mute": 2.5,
     "exit-black-hole": 2.5,
