@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 __all__ = ["FAST", "FULL", "Effort", "Figure", "Reading", "Result", "Row", "Sample", "Side", "measure", "verdict_of"]
 
 Unit = Literal["s", "B", "share"]
-Verdict = Literal["met", "missed", "failed", "elsewhere"]
+Verdict = Literal["met", "missed", "failed", "unmeasured", "no target"]
 
 
 class Reading(NamedTuple):
@@ -32,6 +32,8 @@ class Effort:
     """Length of such a sample."""
     processes: int = 11
     """Fresh processes a side."""
+    rounds: int = 5
+    """The same for rows beside a peer, whose processes take longer."""
     series: int = 20_000
     explosion: int = 2_000_000
     """Calls with a new label value."""
@@ -45,7 +47,7 @@ class Effort:
 
     def repeats(self, kind: str) -> int:
         """How many samples a side of a row of this kind gets."""
-        return {"calls": self.samples, "processes": self.processes, "once": 1}[kind]
+        return {"calls": self.samples, "processes": self.processes, "rounds": self.rounds, "once": 1}[kind]
 
 
 FULL = Effort()
@@ -53,6 +55,7 @@ FAST = Effort(
     samples=3,
     sample_s=0.002,
     processes=3,
+    rounds=1,
     series=2_000,
     explosion=100_000,
     sessions=15_000,
@@ -82,8 +85,8 @@ class Row:
     limit: float | None = None
     """Ours, at most, in ``unit``; every single sample counts."""
     unit: Unit = "s"
-    repeats: Literal["calls", "processes", "once"] = "calls"
-    elsewhere: str = ""
+    repeats: Literal["calls", "processes", "rounds", "once"] = "calls"
+    unmeasured: str = ""
     """Why it is not measured here."""
 
 
@@ -126,7 +129,9 @@ class Result:
 
 
 def verdict_of(row: Row, ours: Figure, theirs: Figure | None) -> Verdict:
-    """Whether the row's target and limit are kept."""
+    """Whether the row's target and limit are kept, if it has any."""
+    if row.target is None and row.limit is None:
+        return "no target"
     kept = row.limit is None or max(ours.samples) <= row.limit
     if row.target is not None:
         kept = kept and theirs is not None and ours.median <= row.target * theirs.median
@@ -136,7 +141,7 @@ def verdict_of(row: Row, ours: Figure, theirs: Figure | None) -> Verdict:
 def measure(row: Row, effort: Effort) -> Result:
     """Measure one row. What goes wrong in it becomes its result, so that the other rows are measured all the same."""
     if row.ours is None:
-        return Result(row, "elsewhere", note=row.elsewhere)
+        return Result(row, "unmeasured", note=row.unmeasured)
     try:
         ours, theirs = _take_turns(row.ours, row.theirs, row.repeats, effort)
     except Exception as exc:  # noqa: BLE001 - a row may fail in any way

@@ -29,15 +29,15 @@ Collector = Callable[[], AbstractContextManager[Callable[[str], int]]]
 """Ports on 127.0.0.1, by protocol, behind which something is wrong."""
 
 
-def imports(module: str) -> Side:
-    """Seconds that ``import module`` takes in a fresh process."""
+def imports(module: str, python: str = sys.executable) -> Side:
+    """Seconds that ``import module`` takes in a fresh process of that interpreter."""
     code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     # Byte code is on disk where a library is installed; without this a run from a checkout would compile each time.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
     def sample() -> Reading:
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+            [python, "-c", code], capture_output=True, text=True, check=True, env=environment
         )  # fmt: skip
         return Reading(float(done.stdout))
 

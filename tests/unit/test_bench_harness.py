@@ -80,7 +80,7 @@ def test_only_the_peers_row_is_measured_elsewhere_and_says_where() -> None:
     from rows import ROWS
 
     assert [one.id for one in ROWS if one.ours is None] == ["task-peer"]
-    assert measure(next(one for one in ROWS if one.id == "task-peer"), FAST).note == "not in this environment (issue 7)"
+    assert measure(next(one for one in ROWS if one.id == "task-peer"), FAST).note == "by tox -e bench-peers"
 
 
 def test_the_ratio_is_that_of_the_medians_and_an_outlier_does_not_move_it() -> None:
