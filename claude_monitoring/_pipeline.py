@@ -135,10 +135,13 @@ class Pipeline:
                 lanes.setdefault(name, []).append(lane)
         workers = [self._worker("claude-monitoring-exporter", of_target) for of_target in lanes.values()]
         for exporter in custom:
+            from claude_monitoring.exporters.custom import signals_of
+
             name = type(exporter).__name__
             target = Target(name)
             own = [
-                self._lane(signal, name, partial(self._custom, exporter, signal), target) for signal, _ in per_signal
+                self._lane(signal, name, partial(self._custom, exporter, signal), target)
+                for signal in signals_of(exporter)
             ]
             workers.append(Worker(f"claude-monitoring-{name}", own))
         return workers

@@ -15,7 +15,7 @@ from typing import Any
 from claude_monitoring.exporters.records import Metric, walk_metrics
 from claude_monitoring.types import AttributeValue, EventRecord, ExportResult, Signal, Temporality
 
-__all__ = ["CustomAdapter", "CustomExporter", "Metric"]
+__all__ = ["CustomAdapter", "CustomExporter", "Metric", "signals_of"]
 
 _METHODS: dict[Signal, str] = {"metrics": "export_metric", "logs": "export_event", "traces": "export_span"}
 
@@ -39,6 +39,18 @@ class CustomExporter:
 
     def close(self) -> None:
         """Free what the exporter holds; called once, at the end."""
+
+
+def signals_of(exporter: CustomExporter) -> list[Signal]:
+    """What an exporter takes: metrics, and events and spans if it has a method of its own for them.
+
+    Spans are not made for an exporter that ignores them, which would cost each task ten times as much.
+    """
+    own = (
+        (signal, getattr(getattr(exporter, method, None), "__func__", method) is not vars(CustomExporter)[method])
+        for signal, method in _METHODS.items()
+    )
+    return [signal for signal, is_own in own if is_own or signal == "metrics"]
 
 
 class CustomAdapter:
