@@ -58,16 +58,18 @@ def resource(scenario: Scenario) -> dict[str, Any]:
 
 
 def standard(scenario: Scenario) -> dict[str, Any]:
-    """What each native point, event and span carries, but ``session.id``, which is a new UUID."""
-    return {
-        "agent.name": "probe",
-        "project.name": "matrix",
+    """What each native point and each event carries, but ``session.id``, which is a new UUID."""
+    return who(scenario) | {
         "anthropic.provider": "firstParty",
         "anthropic.custom_base_url": False,
         "terminal.type": "matrix",
         "user.id": USER,
-        "matrix.scenario": scenario.id,
     }
+
+
+def who(scenario: Scenario) -> dict[str, Any]:
+    """What each of the framework's spans carries, the session's id left out."""
+    return {"agent.name": "probe", "project.name": "matrix", "matrix.scenario": scenario.id}
 
 
 def _tokens(steps: range) -> dict[str, float]:
@@ -186,7 +188,7 @@ def events(scenario: Scenario) -> list[dict[str, Any]]:
 def spans(scenario: Scenario) -> dict[str, dict[str, Any]]:
     """The attributes of each span but the session's id, by its name; ``step 0/probe_work`` lies within ``step 0``."""
     found: dict[str, dict[str, Any]] = {}
-    base = standard(scenario) | {"sprint": "6b"}
+    base = who(scenario) | {"sprint": "6b"}
     for step in range(scenario.steps):
         found[f"step {step}"] = base | {
             "task.type": ("feature", "bugfix", "docs")[step % 3],
