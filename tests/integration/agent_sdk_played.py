@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from claude_agent_sdk import Transport
+import pytest
 
 from claude_monitoring import AgentMonitor
 from claude_monitoring.integrations.claude_agent_sdk import instrument, uninstrument
@@ -18,6 +18,7 @@ from claude_monitoring.receiver import OtlpReceiver
 
 __all__ = ["Hook", "Played", "assistant", "hook", "result", "text", "turn", "watched"]
 
+sdk: Any = pytest.importorskip("claude_agent_sdk")  # not in every environment
 _ids = count(1)
 SESSION = "11111111-2222-4333-8444-555555555555"
 USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
@@ -63,7 +64,7 @@ def turn(*between: Any, number: int = 1, prompt: str = "go") -> list[Any]:
     return [hook("UserPromptSubmit", prompt=prompt), *said, hook("Stop"), result(number)]
 
 
-class Played(Transport):
+class Played(sdk.Transport):  # type: ignore[misc]
     """Plays one of ``turns`` for each prompt.
 
     Args:

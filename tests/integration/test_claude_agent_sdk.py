@@ -327,7 +327,7 @@ def test_a_subagent_that_uses_tools_is_told_as_the_program_does(tmp_path: Path, 
         equal_sums(made)
         if not (in_background and is_old()):  # which doesn't say of which agent a tool's events are
             differing_events(made, OBSERVED, agents_at_once=in_background)
-        compare_spans(made)
+            compare_spans(made)
         (end,) = (one for one in events(made.otlp, OURS) if one.body == "claude_code.subagent_completed")
         assert end.attributes["is_async"] is in_background
 
