@@ -27,7 +27,7 @@ from claude_monitoring.receiver import OtlpReceiver
 from tests.integration.agent_sdk_played import Played, Watched, assistant, hook, result, text, turn, watched
 
 sdk: Any = pytest.importorskip("claude_agent_sdk")
-pytestmark = pytest.mark.slow  # and one interpreter has the SDK
+pytestmark = pytest.mark.any_python  # where the SDK is installed
 
 ONE = 15  # tokens of an answer
 NAN, INF = float("nan"), float("inf")
