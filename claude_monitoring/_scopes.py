@@ -106,6 +106,27 @@ class Scope:
         if self.span is not None and (tracing := self.monitor._tracing) is not None:
             self._otel_token = tracing.attach(self._otel_context)
 
+    def open(self) -> None:
+        """``start`` and ``resume``, written out: each call from here would cost as much as an addition to a cell."""
+        try:
+            self._begin()
+        except CardinalityError:
+            pass
+        except Exception as exc:  # noqa: BLE001 - our own fault is never the host's
+            report_internal_error(exc)
+        self._token = enter(self)
+        if self.span is not None and (tracing := self.monitor._tracing) is not None:
+            self._otel_token = tracing.attach(self._otel_context)
+
+    def shut(self, exc: BaseException | None, result: object = None) -> None:
+        """``suspend`` and ``finish``, likewise."""
+        token, self._token = self._token, None
+        if token is not None and leave(token) and self.span is not None:
+            tracing = self.monitor._tracing
+            if tracing is not None:
+                tracing.detach(self._otel_token)
+        self.finish(exc, result)
+
     def pause(self) -> None:
         """As ``suspend``, but what was current inside is current again after the next ``resume``."""
         inside = current_frame()
@@ -177,8 +198,7 @@ class Scope:
         span.end()
 
     def __enter__(self) -> Self:
-        self.start()
-        self.resume()
+        self.open()
         return self
 
     def __exit__(

@@ -21,8 +21,8 @@ _Run = TypeVar("_Run", bound=Callable[..., Any])
 _Call = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-class Scope(Protocol):
-    """One tracked call. No method raises."""
+class Steps(Protocol):
+    """What goes step by step, between which other code runs. No method raises."""
 
     def start(self) -> None:
         """Begin, without becoming current. Called once, when the callable's code is about to run."""
@@ -34,13 +34,20 @@ class Scope(Protocol):
         """Undo ``resume`` between two steps of a generator, in the same context."""
 
     def suspend(self) -> None:
-        """Undo ``resume``, in the same context, but for a coroutine that is closed from elsewhere.
-
-        An interrupt that arrives in ``start`` or ``resume`` leads here without a complete ``resume``.
-        """
+        """Undo ``resume``, in the same context, but for a coroutine that is closed from elsewhere."""
 
     def finish(self, exc: BaseException | None, result: object = None) -> None:
         """End, once, with what the call raised or returned. A generator that is closed early raised nothing."""
+
+
+class Scope(Steps, Protocol):
+    """One tracked call."""
+
+    def open(self) -> None:
+        """``start`` and ``resume``."""
+
+    def shut(self, exc: BaseException | None, result: object = None) -> None:
+        """``suspend`` and ``finish``; also after an interrupt that came in the middle of ``open``."""
 
 
 Begin = Callable[[tuple[Any, ...], dict[str, Any]], "Scope | None"]
@@ -132,15 +139,12 @@ def _plain_call(begin: Begin) -> _Call:
         if scope is None:
             return wrapped(*args, **kwargs)
         try:
-            scope.start()
-            scope.resume()
+            scope.open()
             result = wrapped(*args, **kwargs)
         except BaseException as exc:
-            scope.suspend()
-            scope.finish(exc)
+            scope.shut(exc)
             raise
-        scope.suspend()
-        scope.finish(None, result)
+        scope.shut(None, result)
         return result
 
     return call
@@ -170,19 +174,16 @@ async def _await(
     wrapped: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], scope: Scope
 ) -> Any:
     try:
-        scope.start()
-        scope.resume()
+        scope.open()
         result = await wrapped(*args, **kwargs)
     except BaseException as exc:
-        scope.suspend()
-        scope.finish(exc)
+        scope.shut(exc)
         raise
-    scope.suspend()
-    scope.finish(None, result)
+    scope.shut(None, result)
     return result
 
 
-def _generate(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+def _generate(inner: Generator[Any, Any, Any], scope: Steps) -> Generator[Any, Any, Any]:
     """Drive ``inner`` step by step, as ``yield from`` would, with the scope current in each step and never between."""
     step: Callable[[Any], Any] = inner.send
     value: Any = None

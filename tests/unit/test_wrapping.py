@@ -38,7 +38,19 @@ CURRENT: ContextVar[Any] = ContextVar("current", default=None)
 Decorator = Callable[[Any], Any]
 
 
-class RecordingScope:
+class Whole:
+    """What a scope is made of, in one go."""
+
+    def open(self: Any) -> None:
+        self.start()
+        self.resume()
+
+    def shut(self: Any, exc: BaseException | None, result: object = None) -> None:
+        self.suspend()
+        self.finish(exc, result)
+
+
+class RecordingScope(Whole):
     """A scope that is strict about how it is used."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -827,7 +839,7 @@ def test_an_exception_passes_unchanged_with_its_traceback(error: BaseException, 
         assert recorder.scopes[number].finished == (error, None)
 
 
-class InterruptedScope:
+class InterruptedScope(Whole):
     """A scope that Ctrl-C hits while it starts, or while it becomes current."""
 
     def __init__(self, where: str) -> None:
@@ -1340,7 +1352,7 @@ def test_a_tracked_async_generator_answers_like_the_plain_one(reactions: list[st
 # --- the same with spans of OpenTelemetry -----------------------------------------------------------------------------
 
 
-class SpanScope:
+class SpanScope(Whole):
     """A real span as a scope."""
 
     def __init__(self, tracer: trace.Tracer, name: str) -> None:
