@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from claude_monitoring._health import ExporterHealth, Health, HealthCounters
 from claude_monitoring._once import once
@@ -164,6 +163,8 @@ class Pipeline:
         if kind != "otlp":
             return kind
         otlp = getattr(self.settings, f"{signal}_otlp")
+        from urllib.parse import urlsplit
+
         url = urlsplit(otlp.endpoint)
         return f"otlp {otlp.protocol} {url.scheme}://{url.netloc.rpartition('@')[2]}"
 
