@@ -122,9 +122,7 @@ class Scope:
         """``suspend`` and ``finish``, likewise."""
         token, self._token = self._token, None
         if token is not None and leave(token) and self.span is not None:
-            tracing = self.monitor._tracing
-            if tracing is not None:
-                tracing.detach(self._otel_token)
+            self._detach()
         self.finish(exc, result)
 
     def pause(self) -> None:
@@ -137,10 +135,15 @@ class Scope:
         """Undo the latest ``resume``."""
         token, self._token = self._token, None
         here = token is not None and leave(token)  # an interrupt may have come before the resume
-        if here and self.span is not None and (tracing := self.monitor._tracing) is not None:
+        if here:
+            self._detach(is_pause=is_pause)
+
+    def _detach(self, *, is_pause: bool = False) -> None:
+        # Elsewhere there is nothing to undo, and OpenTelemetry would log a traceback.
+        if self.span is not None and (tracing := self.monitor._tracing) is not None:
             if is_pause:
                 self._otel_context = tracing.current()  # a generator's body may have opened spans of its own
-            tracing.detach(self._otel_token)  # elsewhere OpenTelemetry would log a traceback
+            tracing.detach(self._otel_token)
 
     @property
     def was_left_out_of_turn(self) -> bool:
@@ -210,8 +213,7 @@ class Scope:
             if skipped is None:
                 self._left = token
             else:
-                if self.span is not None and (tracing := self.monitor._tracing) is not None:
-                    tracing.detach(self._otel_token)
+                self._detach()
                 for scope in skipped:
                     scope.give_back()
         self.finish(exc)
