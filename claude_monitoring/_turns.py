@@ -66,17 +66,15 @@ class NativeScope(InnerScope):
         monitor = self.monitor
         if not monitor._live() or not monitor._reports_native:
             return
+        session_id, agent_id = monitor.session_id, subagent_id.get()
         attributes: dict[str, AttributeValue] = {
-            **dict(monitor._standard_attributes(monitor.session_id)),
-            **monitor._span_attributes(self.session),
+            **dict(monitor._standard_attributes(session_id)),
+            **({"sprint": monitor.sprint} if monitor.sprint is not None else {}),
             "span.type": self.span_type,
             "gen_ai.provider.name": _GEN_AI_PROVIDERS.get(monitor._settings.anthropic_provider, "anthropic"),
-            "gen_ai.conversation.id": monitor.session_id,
+            "gen_ai.conversation.id": agent_id or session_id,
+            **({"agent_id": agent_id} if agent_id and self.span_type in _SAY_THE_SUBAGENT else {}),
         }
-        if agent_id := subagent_id.get():
-            attributes["gen_ai.conversation.id"] = agent_id
-            if self.span_type in _SAY_THE_SUBAGENT:
-                attributes["agent_id"] = agent_id
         self._open_span(f"claude_code.{self.span_type}", attributes, native=True, start_time=self._began_unix_nano)
         self._set(**self._at_begin())
 
