@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from claude_monitoring._labels import as_text
-from claude_monitoring._pricing import Tokens, cost_usd
+from claude_monitoring._pricing import cost_usd
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring._told import subagent_id, told_at
 from claude_monitoring.integrations._agent_facts import (
@@ -17,7 +17,7 @@ from claude_monitoring.integrations._agent_facts import (
     makes_commit,
     makes_pull_request,
 )
-from claude_monitoring.integrations._anthropic_bodies import as_mapping
+from claude_monitoring.integrations._anthropic_bodies import as_mapping, for_price
 
 if TYPE_CHECKING:
     from claude_monitoring._monitor import AgentMonitor
@@ -146,10 +146,9 @@ class Request(Item):
     def _price(self) -> float | None:
         usd = None
         with Sealed():
-            tokens = Tokens(*(self.tokens.get(f"{name}_tokens", 0) for name in Tokens._fields))
             own = self.actor.monitor._prices
             name = self.model if self.model in (own or ()) else self.model.partition("[")[0]
-            usd = cost_usd(name, tokens, own)
+            usd = cost_usd(name, for_price(self.tokens), own)
         if usd is None:
             warn_once(
                 ("price", self.model),
@@ -192,7 +191,7 @@ class ToolCall:
     tool_input: Mapping[str, Any]
     permission_mode: str | None
     began_unix_nano: int
-    request: Request | None = None
+    request: Request
     decision: tuple[str, str] | None = None
     answer: str | None = None  # of the host's ``can_use_tool``, as ``source``
     has_started: bool = False
@@ -213,28 +212,25 @@ class ToolCall:
             self.decision = ("reject" if rejected else "accept", self.answer or "config")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class ToolBegin(Item):
     """The model asked for a tool, and it was decided on."""
 
-    call: ToolCall | None = None
+    call: ToolCall
 
     def is_ready(self) -> bool:
-        return self.call is None or self.call.decision is not None
+        return self.call.decision is not None
 
     def settle(self) -> None:
-        if self.call is not None:
-            self.call.infer()
+        self.call.infer()
 
     def tell(self) -> None:
-        if self.call is not None:
-            self.call.context = self.actor.context.copy()
-            self.call.context.run(self._tell, self.call)
+        self.call.context = self.actor.context.copy()
+        self.call.context.run(self._tell, self.call)
 
     def _tell(self, call: ToolCall) -> None:
-        request_id = call.request.request_id if call.request is not None else None
         call.scope = tool = self.actor.monitor.tool_use(
-            call.name, tool_use_id=call.tool_use_id, tool_input=call.tool_input, request_id=request_id
+            call.name, tool_use_id=call.tool_use_id, tool_input=call.tool_input, request_id=call.request.request_id
         )
         with told_at(call.began_unix_nano):
             tool.start()
@@ -253,34 +249,31 @@ class ToolBegin(Item):
                 call.execution.resume()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class ToolEnd(Item):
     """A tool ended."""
 
-    call: ToolCall | None = None
+    call: ToolCall
     done: Mapping[str, Any] = field(default_factory=dict)
     """The input that it was run with in the end."""
     answer: Any = None
     error: str | None = None
 
     def is_ready(self) -> bool:
-        return self.call is None or self.call.result_seen
+        return self.call.result_seen
 
     def settle(self) -> None:
-        if self.call is not None:
-            self.call.result_seen = True
+        self.call.result_seen = True
 
     def tell(self) -> None:
-        if self.call is not None:
-            self.call.is_over = True
-            if self.call.context is not None:
-                self.call.context.run(self._tell, self.call)
+        self.call.is_over = True
+        if self.call.context is not None:
+            self.call.context.run(self._tell, self.call)
 
     def _tell(self, call: ToolCall) -> None:
         tool, execution = call.scope, call.execution
         if tool is None:
             return
-        model = call.request.model if call.request is not None else None
         with told_at(self.at_unix_nano):
             if self.error is not None:
                 tool.failed(self.error)
@@ -292,14 +285,14 @@ class ToolEnd(Item):
             if call.name in {"Agent", "Task"} and self.error is None:
                 self._tell_subagent(as_mapping(self.answer))
             if self.error is None:
-                self._tell_work(call, model)
+                self._tell_work(call)
             tool.finish(None)
 
-    def _tell_work(self, call: ToolCall, model: str | None) -> None:
+    def _tell_work(self, call: ToolCall) -> None:
         monitor = self.actor.monitor
         lines = changed_lines(call.name, self.answer)
         if lines is not None:
-            monitor.record_lines(*lines, file_path=self.done.get("file_path"), model=model)
+            monitor.record_lines(*lines, file_path=self.done.get("file_path"), model=call.request.model)
         if call.name == "Read":
             monitor.increment("claude.files_read")
         if call.name == "Bash":
@@ -310,7 +303,7 @@ class ToolEnd(Item):
                 monitor.record_pull_request()
 
     def _tell_subagent(self, answer: Mapping[str, Any]) -> None:
-        subagent = self.call.subagent if self.call is not None else None
+        subagent = self.call.subagent
         if subagent is not None and answer.get("status") == "completed":  # else it has only begun, in the background
             subagent.model = as_text(answer.get("resolvedModel")) or subagent.model
             subagent.is_completed = True

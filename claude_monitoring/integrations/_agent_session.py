@@ -295,7 +295,7 @@ class AgentSession:
             self._totals.count(item)
         if isinstance(item, Request):
             item.text = ""  # the host may take the message much later, and only its id is needed then
-        elif isinstance(item, ToolBegin | ToolEnd) and item.call is not None and item.call.is_over:
+        elif isinstance(item, ToolBegin | ToolEnd) and item.call.is_over:
             self._steps.calls.pop(item.call.tool_use_id, None)
 
     def _end_turn(self, end: TurnEnd) -> None:

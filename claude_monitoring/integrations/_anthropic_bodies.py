@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from claude_monitoring._pricing import Tokens
 from claude_monitoring._sealed import warn_once
 
-__all__ = ["Batch", "Body", "EventStream", "Whole", "texts_of", "tokens_of"]
+__all__ = ["Batch", "Body", "EventStream", "Whole", "as_mapping", "for_price", "texts_of", "tokens_of"]
 
 _MOST_TOKENS = 10**9  # of one answer; no model comes near it
 
@@ -61,6 +62,17 @@ def tokens_of(usage: object) -> dict[str, int]:
         "cache_creation_5m_tokens": short,
         "cache_creation_1h_tokens": hour,
     }
+
+
+def for_price(tokens: Mapping[str, int]) -> Tokens:
+    """What ``tokens_of`` found, as prices are asked for."""
+    return Tokens(
+        tokens["input_tokens"],
+        tokens["output_tokens"],
+        tokens["cache_read_tokens"],
+        tokens["cache_creation_tokens"],
+        tokens["cache_creation_1h_tokens"],
+    )
 
 
 def texts_of(content: object) -> str:

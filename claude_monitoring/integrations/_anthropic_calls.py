@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from claude_monitoring._labels import MAX_CONTENT_CHARS, as_text
-from claude_monitoring._pricing import Tokens
 from claude_monitoring._sealed import Sealed, warn_once
 from claude_monitoring.integrations._anthropic_bodies import (
     Batch,
@@ -18,6 +17,7 @@ from claude_monitoring.integrations._anthropic_bodies import (
     EventStream,
     Whole,
     as_mapping,
+    for_price,
     texts_of,
     tokens_of,
 )
@@ -202,7 +202,7 @@ class MessageCall(Call):
         if body.error is not None or isinstance(error, Exception):
             self._failed(*(body.error or (error or "",)))
             if any(tokens.values()):  # used up, though the answer is lost
-                used = _for_price(tokens)
+                used = for_price(tokens)
                 self.monitor.record_usage(
                     model, *used[:4], cache_creation_1h_tokens=used[4], speed=self._speed, effort=self._effort
                 )
@@ -233,20 +233,10 @@ class BatchCall(Call):
         while len(self._seen) > _MOST_BATCH_MESSAGES:
             self._seen.popitem(last=False)
         model, tokens = as_text(message.get("model")), tokens_of(message.get("usage"))
-        price = self.monitor._price(model, _for_price(tokens))
+        price = self.monitor._price(model, for_price(tokens))
         half = None if price is None else price * _BATCH_PRICE
         here = self._context.copy()
         here.run(lambda: self.monitor.record_api_request(model, cost_usd=half, **tokens))  # type: ignore[arg-type]
-
-
-def _for_price(tokens: Mapping[str, int]) -> Tokens:
-    return Tokens(
-        tokens["input_tokens"],
-        tokens["output_tokens"],
-        tokens["cache_read_tokens"],
-        tokens["cache_creation_tokens"],
-        tokens["cache_creation_1h_tokens"],
-    )
 
 
 def _header(response: Any, name: str) -> str | None:
