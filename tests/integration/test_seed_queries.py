@@ -8,7 +8,6 @@ happened: a scrape's time is made up, so that ``[1h]`` and ``for: 30m`` take sec
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -19,7 +18,6 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.testing.fake_anthropic import FakeAnthropic
-from matrix.collector.build import NoCollectorError, find_or_build
 
 from .claude_code import no_network
 from .program import needs
@@ -69,17 +67,6 @@ class Both(NamedTuple):
             key = frozenset(labels.items())
             found[key] = found.get(key, 0.0) + (0.0 if labels.get("__name__", "").endswith(MEASURED) else value)
         return found
-
-
-@pytest.fixture(scope="module")
-def otelcol() -> Path:
-    """A real Collector; without one and without Go the test is skipped, in CI it fails."""
-    try:
-        return find_or_build()
-    except NoCollectorError as exc:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(exc))
-        pytest.skip(str(exc))
 
 
 @pytest.fixture(scope="module")

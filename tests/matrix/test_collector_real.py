@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from matrix.collector.build import NoCollectorError, find_or_build
 from matrix.collector.names import NAMES
 from matrix.collector.server import Collector
 
@@ -26,17 +25,6 @@ PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 DELTA, CUMULATIVE = 1, 2  # as OTLP has them
 ROUNDS = 3
 NATIVE = "com.anthropic.claude_code"
-
-
-@pytest.fixture(scope="module")
-def otelcol() -> Path:
-    """A real Collector; without one and without Go the test is skipped, in CI it fails."""
-    try:
-        return find_or_build()
-    except NoCollectorError as exc:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(exc))
-        pytest.skip(str(exc))
 
 
 def test_a_port_that_is_lost_is_replaced_and_a_namespace_is_a_prefix(otelcol: Path, tmp_path: Path) -> None:
