@@ -95,21 +95,31 @@ def test_a_default_port_that_somebody_has_is_said(monkeypatch: pytest.MonkeyPatc
     assert results["rows"][0]["outcome"] == "passed"
 
 
+def runs(process: psutil.Process, program: str) -> bool:
+    """Whether its command line names the program; a process that has ended has none."""
+    try:
+        return program in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at network devices")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "pytest", "matrix", "-k", "remote and 10s", f"--results={tmp_path}"]
-    running = subprocess.Popen(
-        command, cwd=REPO, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    family = psutil.Process(running.pid)
-    deadline_s = time.monotonic() + 30
-    while not (begun := [one for one in family.children() if "probe.py" in " ".join(one.cmdline())]):
-        assert time.monotonic() < deadline_s, "no probe was started"
-        time.sleep(0.05)
-    children = family.children(recursive=True)
-    running.send_signal(how)
-    output, _ = running.communicate(timeout=30)
+    pipe, env = subprocess.PIPE, {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=REPO, env=env, stdout=pipe, stderr=subprocess.STDOUT) as running:
+        try:
+            family = psutil.Process(running.pid)
+            deadline_s = time.monotonic() + 30
+            while not (begun := [one for one in family.children() if runs(one, "probe.py")]):
+                assert time.monotonic() < deadline_s, "no probe was started"
+                time.sleep(0.05)
+            children = family.children(recursive=True)
+            running.send_signal(how)
+            output, _ = running.communicate(timeout=30)
+        finally:
+            running.kill()  # where the test failed
     assert begun
     assert running.returncode == pytest.ExitCode.INTERRUPTED, output.decode()
     _, alive = psutil.wait_procs(children, timeout=5)
