@@ -6,8 +6,7 @@ customer's metrics reference (design section 3b).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from claude_monitoring.types import Kind
 
@@ -62,8 +61,7 @@ Models, tools, error types, projects and sprints are spelled by others and stay 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
+class MetricSpec(NamedTuple):
     """One metric: its wire name, kind and unit, and the attributes it takes.
 
     ``base`` says which attributes the monitor adds: Claude Code's standard ones (``native``); ``agent``,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from claude_monitoring._settings_sources import Source, Sources
 from claude_monitoring._settings_url import Endpoint, redact_url
@@ -16,8 +15,7 @@ _HTTP_DEFAULT = Endpoint("http", "localhost", 4318)
 _GRPC_DEFAULT = Endpoint("http", "localhost", 4317)
 
 
-@dataclass(frozen=True, slots=True)
-class OtlpSettings:
+class OtlpSettings(NamedTuple):
     """How one signal is sent over OTLP. Hashable; its ``repr`` shows no header value.
 
     ``endpoint`` is the complete URL for http, with ``/v1/<signal>``, and ``http(s)://host:port`` for grpc.

@@ -10,8 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from claude_monitoring._settings_url import parse_endpoint, redact, redact_url
 
@@ -31,8 +30,7 @@ class PartlyUsableError(ValueError):
         self.value = value
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One type of setting.
 
     ``parse`` reads the text of a variable, ``accept`` an argument; both raise ``ValueError`` with what is accepted.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from claude_monitoring._settings_parse import (
     BOOLEAN,
@@ -46,8 +45,7 @@ METRICS_NAMES = names("otlp", "prometheus", "console", "logging")
 NAMES = names("otlp", "console", "logging", refused={"prometheus": "prometheus serves metrics only"})
 
 
-@dataclass(frozen=True, slots=True)
-class EnvVar:
+class EnvVar(NamedTuple):
     """One variable: ``field`` is its key in ``Settings.load(**overrides)``, ``default`` its text when it is unset."""
 
     name: str

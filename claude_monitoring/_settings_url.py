@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = ["Endpoint", "parse_endpoint", "redact", "redact_url"]
 
@@ -11,8 +11,7 @@ _HOST = re.compile(r"[\w.-]+|\[[\w.:%-]+\]")
 _ACCEPTED = "accepted is a URL such as http://localhost:4318, or host:port"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A URL in parts. ``scheme`` is empty when the text had none, ``host`` has the brackets of an IPv6 address."""
 
     scheme: str
@@ -20,7 +19,10 @@ class Endpoint:
     port: int | None
     path: str = ""
     query: str = ""
-    userinfo: str = field(default="", repr=False)
+    userinfo: str = ""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.for_http('')!r})"  # without the password
 
     def for_http(self, suffix: str) -> str:
         """The complete URL: ``suffix``, such as ``/v1/logs``, goes after the path; empty leaves it as it is."""

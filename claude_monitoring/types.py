@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 __all__ = [
     "AttributeValue",
@@ -36,8 +35,7 @@ Signal = Literal["metrics", "logs", "traces"]
 Temporality = Literal["cumulative", "delta"]
 
 
-@dataclass(frozen=True, slots=True)
-class EventRecord:
+class EventRecord(NamedTuple):
     """One event, as it waits to be sent as an OpenTelemetry log record.
 
     Times are nanoseconds since the epoch. ``trace_id`` and ``span_id`` are 0 outside a span.
@@ -52,8 +50,7 @@ class EventRecord:
     trace_flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ExportResult:
+class ExportResult(NamedTuple):
     """What one attempt to deliver a batch came to.
 
     ``error`` names the cause and the mend in one line, without any header value.

@@ -6,7 +6,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,7 +90,7 @@ class OtlpExporter(ABC):
             result = self._send_first(left_s)
             if not result.ok and result.retryable:
                 self._may_have_some = self._may_have_some or result.uncertain
-                return replace(result, uncertain=self._may_have_some)
+                return result._replace(uncertain=self._may_have_some)
         refused, rejected, words = tuple(self._refused), self._rejected, self._words
         self._begin(None, {})
         return ExportResult(ok=not refused, refused=refused, rejected=rejected, error=words)
