@@ -45,6 +45,38 @@ def closed_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
+FIRST_RECORDS = """
+    import asyncio, sys, threading
+    from claude_monitoring import AgentMonitor
+    monitor = AgentMonitor("worker")
+
+    @monitor.track_task(task_type="job")
+    async def work():
+        monitor.increment("steps")
+        monitor.event("done")
+
+    imported, here = [], threading.get_ident()
+    sys.addaudithook(lambda event, what: event == "import" and threading.get_ident() == here and imported.append(what))
+
+    async def main():
+        imported.clear()
+        await work()
+        print(*(name for name, *_ in imported))
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("metrics", ["otlp", "console", "prometheus"])
+def test_an_event_loop_that_records_first_does_not_wait_for_imports(metrics: str) -> None:
+    with OtlpReceiver(grpc=False) as receiver:
+        env = environment(receiver.http_endpoint, "http/protobuf", OTEL_METRICS_EXPORTER=metrics)
+        ended = run_program(FIRST_RECORDS, {**env, "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}, timeout_s=20)
+    assert ended.returncode == 0, ended.stderr
+    imported = ended.stdout.split("\n")[0].split()
+    assert [name for name in imported if name.partition(".")[0] in {"claude_monitoring", "opentelemetry"}] == []
+
+
 @pytest.mark.parametrize("far_side", [mute, closed_port])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_without_a_collector_nothing_changes_and_there_is_one_line(protocol: str, far_side: FarSide) -> None:
