@@ -13,7 +13,7 @@ from claude_monitoring._health import DropReason, Health, HealthCounters
 from claude_monitoring._instruments import registry_of
 from claude_monitoring._labels import MAX_CONTENT_CHARS, Pairs, as_text, monitor_labels, plain
 from claude_monitoring._once import import_what_registers_fork_hooks, once
-from claude_monitoring._pipeline import Pipeline
+from claude_monitoring._pipeline import Pipeline, import_what_recording_begins_with
 from claude_monitoring._recorder import as_dict, write
 from claude_monitoring._redirection import monitors, redirections
 from claude_monitoring._repository import repository_attributes
@@ -83,7 +83,8 @@ class MonitorCore(TaskRecorder):
         """The state that is made on first use, at the beginning and again in a forked child."""
         if self._on:
             import_what_registers_fork_hooks()
-            self._import_what_recording_begins_with()
+            with Sealed():
+                import_what_recording_begins_with(self._settings, spans=self._tracer_provider is None)
         self._ready = self._connecting = False
         self._health = HealthCounters()
         self._last_health = Health(enabled=False)
@@ -100,16 +101,6 @@ class MonitorCore(TaskRecorder):
         self._forget()
         for handle in list(self._handles):
             handle.unbind()
-
-    def _import_what_recording_begins_with(self) -> None:
-        """A coroutine may be the first to record: the imports would stop its loop for as long as they take."""
-        with Sealed():
-            from claude_monitoring import _metrics_lane, _worker  # noqa: F401
-
-            if self._settings.traces_exporters and self._tracer_provider is None:
-                from claude_monitoring import _spans  # noqa: F401
-            if "prometheus" in self._settings.metrics_exporters:
-                from claude_monitoring.exporters import prometheus  # noqa: F401
 
     def _say_settings(self) -> None:
         for problem in self._settings.problems:

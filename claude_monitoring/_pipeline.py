@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from claude_monitoring.exporters.custom import CustomExporter
     from claude_monitoring.exporters.prometheus import PrometheusServer
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "import_what_recording_begins_with"]
 
 _ARCH = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}  # OpenTelemetry's names, as in the captures
 
@@ -65,6 +65,16 @@ def make_resource(settings: Settings, *, forked: bool) -> dict[str, AttributeVal
     if settings.resource_include_host:
         resource.setdefault("host.name", platform.node())
     return resource
+
+
+def import_what_recording_begins_with(settings: Settings, *, spans: bool) -> None:
+    """A coroutine may be the first to record: imports would stop its loop for as long as they take."""
+    from claude_monitoring import _metrics_lane, _worker  # noqa: F401
+
+    if spans and settings.traces_exporters:
+        from claude_monitoring import _spans  # noqa: F401
+    if "prometheus" in settings.metrics_exporters:
+        from claude_monitoring.exporters import prometheus  # noqa: F401
 
 
 class Pipeline:

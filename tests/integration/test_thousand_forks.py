@@ -19,7 +19,7 @@ import pytest
 
 from claude_monitoring.receiver import OtlpReceiver
 
-from .program import environment, run_file, run_program, unmeasured
+from .program import PATIENT, environment, run_file, run_program, unmeasured
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -191,7 +191,7 @@ def test_pools_of_workers_deliver_when_they_are_closed(kind: str, method: str, t
         """)
     )
     with OtlpReceiver() as receiver:
-        ended = run_file(program, unmeasured(environment(receiver.http_endpoint)))
+        ended = run_file(program, unmeasured(environment(receiver.http_endpoint, **PATIENT)))
         assert (ended.returncode, ended.stderr) == (0, "")
         assert receiver.total("claude.steps") == 1435
         assert receiver.total("claude.tasks", task_type="pool") == 30
