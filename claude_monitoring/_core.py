@@ -6,7 +6,7 @@ import logging
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from claude_monitoring import _process
+from claude_monitoring import _process, _task
 from claude_monitoring._catalog import MetricSpec
 from claude_monitoring._context import current_frame
 from claude_monitoring._health import DropReason, Health, HealthCounters
@@ -23,6 +23,7 @@ from claude_monitoring._settings import Settings, hint
 from claude_monitoring._tasks import TaskMeters, TaskRecorder
 from claude_monitoring._tracing import Tracing, forget_providers, tracing_for
 from claude_monitoring._version import __version__
+from claude_monitoring._weak import members
 from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
 
@@ -98,8 +99,9 @@ class MonitorCore(TaskRecorder):
         self._tracing: Tracing | None = None
         self._wants_spans = self._on
         self._sequence = count()
+        self._interactions = count(1)
         self._forget()
-        for handle in list(self._handles):
+        for handle in members(self._handles):
             handle.unbind()
 
     def _say_settings(self) -> None:
@@ -325,19 +327,20 @@ class MonitorCore(TaskRecorder):
             self._on = self._wants_spans = False
             self._forget()
             self._meters.clear()
-            for handle in list(self._handles):
+            for handle in members(self._handles):
                 handle.unbind()
             return pipeline
 
 
 def _in_child() -> None:
     forget_providers()
-    for monitor in list(monitors):
+    _task.renew_lock()
+    for monitor in members(monitors):
         monitor._start_anew()
 
 
 def _at_exit() -> None:
-    for monitor in list(monitors):
+    for monitor in members(monitors):
         monitor._end_session()
 
 

@@ -23,7 +23,6 @@ class EventRecorder(MonitorCore):
     """``event``, and what begins a turn."""
 
     _latest_prompt_id = ""
-    _interactions = 0
 
     @property
     def prompt_id(self) -> str:
@@ -76,10 +75,7 @@ class EventRecorder(MonitorCore):
 
     def _next_interaction(self) -> int:
         root = self._root()
-        if not isinstance(root, EventRecorder):
-            return 1
-        root._interactions += 1
-        return root._interactions
+        return next(root._interactions)
 
     # -- turns -----------------------------------------------------------------------------------
 

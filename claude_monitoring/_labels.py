@@ -266,9 +266,9 @@ class LabelRules:
             return text
         first = self._spelled.get(label)
         if first is None:
-            if len(self._spelled) < _MAX_SPELLINGS:
-                self._spelled[label] = text
-            return text
+            if len(self._spelled) >= _MAX_SPELLINGS:
+                return text
+            first = self._spelled.setdefault(label, text)  # another thread may have been first
         if first != text:
             warn_once(
                 ("spelling", self._name, label),

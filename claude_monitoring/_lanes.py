@@ -85,7 +85,7 @@ class Lane:
 
     @property
     def _lost(self) -> int:
-        return sum(self._dropped.values())
+        return sum(list(self._dropped.values()))  # whoever puts something in may add a reason
 
     # -- what a lane of a kind has to say -------------------------------------------------------
 

@@ -244,8 +244,9 @@ class Pipeline:
             batch = self._collected.batch
             if self._scraper.is_waited_for:
                 self._scraper.delivered(batch.snapshot.values)
-            sent = self._scrapes.sent + batch.size
-            self._scrapes = replace(self._scrapes, last_success_unix_s=time.time(), sent=sent)
+            with self._lock:  # each scrape has a thread of its own
+                sent = self._scrapes.sent + batch.size
+                self._scrapes = replace(self._scrapes, last_success_unix_s=time.time(), sent=sent)
 
     def add_event(self, event: EventRecord) -> None:
         """Hand an event to every exporter of logs."""
@@ -297,7 +298,7 @@ class Pipeline:
     def _report_delivery(self) -> None:
         exports: Counter[tuple[str, Signal, str]] = Counter()
         for lane in self._lanes():
-            for result, count in lane.exports.items():
+            for result, count in list(lane.exports.items()):  # its worker may add one
                 exports[lane.kind, lane.signal, result] += count
         for (kind, signal, result), count in exports.items():
             self.store.report("exports", count, exporter=kind, signal=signal, result=result)

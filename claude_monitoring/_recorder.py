@@ -193,8 +193,9 @@ class Recorder:
         """The series for a measurement; counted if that loses its labels there, or is refused."""
         series = instrument.series(base, own, strict=strict)
         if instrument.is_overflow(series):
-            instrument.overflowed += 1
-            self._health.overflowed += 1
+            with instrument.store.lock:
+                instrument.overflowed += 1
+                self._health.overflowed += 1
         elif instrument.is_refused(series):
             self._health.drop(DropReason.SERIES_LIMIT)
         return series

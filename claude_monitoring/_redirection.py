@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from claude_monitoring import _process
 from claude_monitoring._settings import Settings
+from claude_monitoring._weak import members
 
 if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
@@ -69,7 +70,7 @@ def redirect(monitor: MonitorCore) -> None:
 def redirected(settings: Settings, exporters: tuple[CustomExporter, ...]) -> Iterator[None]:
     """Let every monitor, old or new, record to ``exporters``; afterwards the old ones are as before."""
     redirection = _Redirection(settings, exporters)
-    for monitor in list(monitors):
+    for monitor in members(monitors):
         if not monitor._closed:
             redirection.take(monitor)
     redirections.append(redirection)

@@ -147,7 +147,7 @@ class SumSeries(Series):
             try:
                 others[ident][0] += amount
             except KeyError:
-                others[ident] = [amount]
+                others.setdefault(ident, [0])[0] += amount  # a signal handler may have made it
         if not self.owner:
             self.settle()
 
@@ -226,7 +226,7 @@ class HistogramSeries(Series):
                 others = self.others = {} if self.others is None else self.others
         cell = others.get(ident)
         if cell is None:
-            cell = others[ident] = Cell(len(self.bounds) + 1)
+            cell = others.setdefault(ident, Cell(len(self.bounds) + 1))
         return cell
 
     def read(self) -> Cell:

@@ -109,7 +109,10 @@ class Instrument:
 
     def _say(self) -> None:
         """Log what the guard has to say; without the lock, since the host's handlers may wait for other threads."""
-        notices, self.guard.notices = self.guard.notices, []
+        if not self.guard.notices:
+            return
+        with self.store.lock:
+            notices, self.guard.notices = self.guard.notices, []
         for key, text in notices:
             warn_once(key, text)
 
@@ -209,7 +212,7 @@ class Instrument:
 
     def takes_anything(self, series: Series) -> bool:
         """Whether ``series`` says nothing about the labels for which it was given."""
-        return series in self._beside.values()
+        return self.is_overflow(series) or self.is_refused(series)
 
     def all_series(self) -> list[Series]:
         """All series in the order of their making, the overflow series last."""

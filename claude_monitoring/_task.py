@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from threading import get_ident
 from time import perf_counter
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._tasks import TaskMeters
 
-__all__ = ["Task", "TaskSpec", "name_of"]
+__all__ = ["Task", "TaskSpec", "name_of", "renew_lock"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
+
+
+_lock = threading.RLock()  # a signal handler may come while it is held
+
+
+def renew_lock() -> None:
+    """In a forked child: another thread of the parent may have held it."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
 
 
 class _Field(Generic[V]):
@@ -40,9 +50,10 @@ class _Field(Generic[V]):
         return self._default if values is None else values.get(self._name, self._default)
 
     def __set__(self, task: Task, value: V) -> None:
-        if task._values is None:
-            task._values = {}
-        task._values[self._name] = value
+        with _lock:
+            if task._values is None:
+                task._values = {}
+            task._values[self._name] = value
 
 
 class _Amount(_Field[float | None]):
@@ -173,6 +184,12 @@ class Task(Scope):
             self._spec.monitor._refuse(
                 "claude.tasks", ValueError(f"an outcome is 'ok', 'error' or 'cancelled', got {outcome!r}")
             )
+
+    def add_up(self, **amounts: float) -> None:
+        """Add to the totals of what was recorded inside, which threads of one task may do at the same time."""
+        with _lock:
+            for name, amount in amounts.items():
+                setattr(self, name, getattr(self, name) + amount)
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Add an attribute to the task's span; metrics stay as they are."""

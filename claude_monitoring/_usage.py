@@ -138,8 +138,7 @@ class UsageRecorder(Recorder):
         self._add("claude.tokens.output", tokens.output, model=model)
         self._add("claude.api.calls", 1, model=model)
         for task in tasks_here():
-            task.input_tokens += tokens.input
-            task.output_tokens += tokens.output
+            task.add_up(input_tokens=tokens.input, output_tokens=tokens.output)
 
     def _price(self, model: str, tokens: Tokens) -> float | None:
         try:
@@ -162,7 +161,7 @@ class UsageRecorder(Recorder):
         self._add("claude_code.cost.usage", usd, **about)
         self._add("claude.api.cost_usd", usd, model=model)
         for task in tasks_here():
-            task.cost_usd += usd
+            task.add_up(cost_usd=usd)
 
     def record_cost(self, usd: float, model: str | None = None, *, query_source: str | None = None) -> None:
         """Record ``usd`` US dollars spent, where ``record_usage`` does not already do it."""
@@ -274,7 +273,7 @@ class UsageRecorder(Recorder):
         def work() -> None:
             self._add("claude.tool.calls", amounts["count"], tool=tool, status=status)
             for task in tasks_here():
-                task.tool_calls += int(amounts["count"])
+                task.add_up(tool_calls=int(amounts["count"]))
 
         self._guarded(work)
 

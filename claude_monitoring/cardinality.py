@@ -131,7 +131,7 @@ def make_report(store: Store | None) -> CardinalityReport:
 
 def _metric(instrument: Instrument) -> MetricReport:
     guard = instrument.guard
-    labels = [_label(guard, name, label) for name, label in guard.labels.items()]
+    labels = [_label(guard, name, label) for name, label in list(guard.labels.items())]  # a signal handler may add one
     labels.sort(key=lambda label: (-label.distinct, label.name))
     return MetricReport(
         instrument.spec.name,

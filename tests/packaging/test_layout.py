@@ -59,7 +59,7 @@ LAYERS: dict[str, set[str]] = {
         "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
         "_pauses", "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
-        "_settings_url", "_told", "_version", "_wrapping", "errors", "types",
+        "_settings_url", "_told", "_version", "_weak", "_wrapping", "errors", "types",
     },
 }  # fmt: skip
 
