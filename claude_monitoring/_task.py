@@ -188,8 +188,11 @@ class Task(Scope):
     def add_up(self, **amounts: float) -> None:
         """Add to the totals of what was recorded inside, which threads of one task may do at the same time."""
         with _lock:
+            if self._values is None:
+                self._values = {}
             for name, amount in amounts.items():
-                setattr(self, name, getattr(self, name) + amount)
+                self._values.setdefault(name, 0)
+                self._values[name] += amount  # not by get: a signal handler may come after any call
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Add an attribute to the task's span; metrics stay as they are."""
