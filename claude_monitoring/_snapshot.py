@@ -6,10 +6,10 @@ import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._kept import kept_property
 from claude_monitoring._pauses import pause
 from claude_monitoring._sealed import report_internal_error
 from claude_monitoring._series import Cell, Reading, Series
@@ -45,7 +45,7 @@ class Snapshot:
     given: Mapping[Series, Reading] | None = None
     earlier: Mapping[Series, int] = field(default_factory=dict)
 
-    @cached_property
+    @kept_property
     def values(self) -> Mapping[Series, Reading]:
         """What each series held."""
         if self.given is not None:
@@ -72,12 +72,12 @@ class Batch:
     data: Collected | None
     base: Snapshot | None
 
-    @cached_property
+    @kept_property
     def size(self) -> int:
         """How many data points there are."""
         return sum(map(len, self.data.metrics)) if self.data is not None else 0
 
-    @cached_property
+    @kept_property
     def series(self) -> Sequence[Series]:
         """The series of each data point, in their order."""
         metrics = self.data.metrics if self.data is not None else ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import weakref
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from claude_monitoring._catalog import FRAMEWORK_SCOPE, TRACING_SCOPE, TRACING_VERSION
+from claude_monitoring._kept import kept_property
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._version import __version__
 
@@ -34,7 +34,7 @@ class Tracing:
         self.current = get_current
         self.nothing = Context()
 
-    @cached_property
+    @kept_property
     def native_tracer(self) -> Tracer:
         """The one for Claude Code's spans."""
         return self._provider.get_tracer(TRACING_SCOPE, TRACING_VERSION)

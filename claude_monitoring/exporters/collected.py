@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -27,6 +26,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._kept import kept_property
 from claude_monitoring._pauses import pause
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue
@@ -78,7 +78,7 @@ class Collected(MetricsData):
     time_unix_nano: int
     metrics: Sequence[MetricBlocks]
 
-    @cached_property
+    @kept_property
     def resource_metrics(self) -> Sequence[ResourceMetrics]:
         """As OpenTelemetry has it, one scope for each family."""
         by_scope: dict[str, list[Metric]] = {}

@@ -63,6 +63,33 @@ WITH_A_THREAD_POOL_OF_THE_HOSTS = """
     assert monitor.close(10)
 """
 
+WHILE_A_SNAPSHOT_IS_READ = """
+    import os, threading, warnings
+    from claude_monitoring._snapshot import Snapshot
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    begun, forked = threading.Event(), threading.Event()
+
+    class Slow(list):
+        def __iter__(self):
+            begun.set()
+            forked.wait()
+            return super().__iter__()
+
+    reader = threading.Thread(target=lambda: Snapshot(0, Slow()).values)
+    reader.start()
+    begun.wait()
+    pid = os.fork()
+    if pid == 0:
+        import faulthandler
+
+        faulthandler.dump_traceback_later(10, exit=True)
+        os._exit(0 if Snapshot(0, []).values == {} else 1)
+    forked.set()
+    reader.join()
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
 EXPLODING = """
     import os, threading, warnings
     from claude_monitoring import AgentMonitor
@@ -115,6 +142,11 @@ def test_a_child_does_not_wait_for_a_thread_of_the_parent_that_held_the_store(re
         assert (ended.returncode, ended.stderr) == (0, "")
         assert receiver.total("claude.jobs") == 1
         assert receiver.total("claude.tasks", task_type="import") == 1
+
+
+def test_a_child_does_not_wait_for_a_thread_of_the_parent_that_reads_a_snapshot() -> None:
+    ended = run_program(WHILE_A_SNAPSHOT_IS_READ, unmeasured(environment()))
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_child_with_spans_does_not_wait_for_the_thread_pool_of_the_host(receiver: OtlpReceiver) -> None:

@@ -56,8 +56,8 @@ LAYERS: dict[str, set[str]] = {
         "receiver.totals",
     },
     "foundations": {
-        "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_languages", "_names", "_once",
-        "_pauses", "_pricing", "_proxies", "_repository", "_sealed", "_settings",
+        "_bounds", "_catalog", "_child_env", "_event_loops", "_extras", "_health", "_kept", "_languages", "_names",
+        "_once", "_pauses", "_pricing", "_proxies", "_repository", "_sealed", "_settings",
         "_settings_identity", "_settings_otlp", "_settings_parse", "_settings_sources", "_settings_table",
         "_settings_url", "_told", "_version", "_weak", "_wrapping", "errors", "types",
     },
