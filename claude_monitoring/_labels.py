@@ -117,9 +117,10 @@ def content_length(value: object) -> int:
 
 def identity(pairs: Pairs) -> tuple[object, ...]:
     """A dictionary key that keeps ``1``, ``1.0``, ``True`` and ``"1"`` apart, and takes every NaN for one value."""
-    if all(value.__class__ is str for _, value in pairs):
-        return pairs
-    return tuple((key, value.__class__, repr(value)) for key, value in pairs)
+    for _, value in pairs:
+        if value.__class__ is not str:
+            return tuple((key, value.__class__, repr(value)) for key, value in pairs)
+    return pairs
 
 
 def _clean(key: str, value: object, private: PrivateLabels, where: str, *, strict: bool) -> AttributeValue | None:
