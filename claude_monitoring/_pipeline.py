@@ -15,7 +15,7 @@ from claude_monitoring._health import ExporterHealth, Health, HealthCounters
 from claude_monitoring._once import once
 from claude_monitoring._sealed import warn_once
 from claude_monitoring._settings import Settings
-from claude_monitoring._store import Store
+from claude_monitoring._store import Places, Store
 from claude_monitoring._version import __version__
 from claude_monitoring.types import AttributeValue, EventRecord, Signal
 
@@ -84,7 +84,7 @@ class Pipeline:
         settings: How to deliver.
         custom: The host's own exporters.
         meter_provider: The host's, instead of our exporters of metrics.
-        elsewhere: How many series the other pipelines of this process have.
+        places: For the series of all pipelines of this process.
         forked: Whether this process is a forked child.
     """
 
@@ -94,18 +94,20 @@ class Pipeline:
         custom: Sequence[CustomExporter] = (),
         meter_provider: MeterProvider | None = None,
         *,
-        elsewhere: Callable[[], int] = int,
+        places: Places | None = None,
         forked: bool = False,
     ) -> None:
         if meter_provider is not None:  # the host's pipeline delivers metrics, so ours does not
             settings = replace(settings, metrics_exporters=())
         self.settings = settings
-        self.store = Store(settings.bounds, settings.series_ttl_s, elsewhere)
+        self.store = Store(settings.bounds, settings.series_ttl_s, places)
         self.store.report_more = self._report_delivery
         self.health = HealthCounters()
         self.resource = make_resource(settings, forked=forked)
         self._lock = threading.RLock()
         self.users = 0
+        self.key: object = None
+        """By which those who want one like this find it."""
         if meter_provider is not None:
             from claude_monitoring._observe import observe
 

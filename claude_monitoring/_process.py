@@ -14,6 +14,7 @@ from claude_monitoring import _labels, _sealed, _series
 from claude_monitoring._pipeline import Pipeline
 from claude_monitoring._sealed import Sealed, log
 from claude_monitoring._settings import Settings
+from claude_monitoring._store import Places
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -24,6 +25,7 @@ __all__ = ["acquire", "before_exit", "finish", "flush", "on_fork", "release"]
 
 _lock = threading.RLock()
 _pipelines: dict[object, Pipeline] = {}
+_places = Places(lambda: [pipeline.store for pipeline in list(_pipelines.values())])
 _after_fork: list[Callable[[], None]] = []
 _before_exit: list[Callable[[], None]] = []
 _forked = False
@@ -38,15 +40,12 @@ def acquire(
         key = settings, tuple(id(exporter) for exporter in custom), id(meter_provider)
         pipeline = _pipelines.get(key)
         if pipeline is None:
-            pipeline = Pipeline(settings, custom, meter_provider, elsewhere=lambda: _series_beside(key), forked=_forked)
+            pipeline = Pipeline(settings, custom, meter_provider, places=_places, forked=_forked)
+            pipeline.key = key
             _pipelines[key] = pipeline
             _flush_at_the_end_of_a_worker()
         pipeline.users += 1
         return pipeline
-
-
-def _series_beside(key: object) -> int:
-    return sum(other.store.count for its_key, other in list(_pipelines.items()) if its_key != key)
 
 
 def _flush_at_the_end_of_a_worker() -> None:
@@ -74,10 +73,8 @@ def release(pipeline: Pipeline, timeout_s: float) -> bool:
     with _lock:
         pipeline.users -= 1
         last = pipeline.users <= 0
-        if last:
-            for key, value in list(_pipelines.items()):
-                if value is pipeline:
-                    del _pipelines[key]
+        if last and _pipelines.get(pipeline.key) is pipeline:
+            del _pipelines[pipeline.key]
     return pipeline.close(timeout_s) if last else pipeline.flush(timeout_s)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, MetricSpec
@@ -19,7 +20,7 @@ from claude_monitoring._pauses import CHUNK, pause
 from claude_monitoring._sealed import warn_once
 from claude_monitoring._series import GaugeSeries, HistogramSeries, Series, SumSeries
 
-__all__ = ["MAX_AMOUNT", "NUMBERS", "Instrument", "Store"]
+__all__ = ["MAX_AMOUNT", "NUMBERS", "Instrument", "Places", "Store"]
 
 NUMBERS = frozenset((int, float))
 """The exact classes that the fast path takes; ``bool`` and subclasses go the long way."""
@@ -260,20 +261,46 @@ class Instrument:
         self._say()
 
 
+class Places:
+    """The places that all stores of a process have together.
+
+    Series are counted over all stores only where there may be too many: else each new series would take as long as
+    there are stores, and a program with many the square of that.
+
+    Args:
+        stores: Gives the stores.
+    """
+
+    def __init__(self, stores: Callable[[], Collection[Store]]) -> None:
+        self._stores = stores
+        self._asked = count()
+        self._counted = 0, 0  # when, in questions, and how many
+
+    def are_taken(self, bound: int) -> bool:
+        """Whether there are ``bound`` series; to be asked before each new one."""
+        now = next(self._asked)
+        then, found = self._counted
+        if found + now - then < bound:  # each question was one more series at most
+            return False
+        found = sum(store.count for store in self._stores())
+        self._counted = now, found
+        return found >= bound
+
+
 class Store:
     """All instruments of one pipeline.
 
     Args:
         bounds: How much is kept.
         series_ttl_s: Seconds after which a series that nobody writes to is let go; ``None`` keeps it.
-        elsewhere: How many series the other stores of this process have, which count for the bound of all.
+        shared: The places of all stores of this process, this one among them; ``None`` if it is alone.
     """
 
     def __init__(
-        self, bounds: Bounds | None = None, series_ttl_s: float | None = None, elsewhere: Callable[[], int] = int
+        self, bounds: Bounds | None = None, series_ttl_s: float | None = None, shared: Places | None = None
     ) -> None:
         self.bounds = bounds or Bounds()
-        self._elsewhere = elsewhere
+        self._shared = shared or Places(lambda: (self,))
         self.lock = threading.RLock()
         self.lives = Lives(self, series_ttl_s)
         self.count = 0
@@ -291,7 +318,7 @@ class Store:
 
         A tenth is left for the overflow series, one a metric, and for what the guard tells about itself.
         """
-        return self.count + self._elsewhere() >= self._places
+        return self._shared.are_taken(self._places)
 
     def on_new_instrument(self, callback: Callable[[Instrument], None]) -> None:
         """Call ``callback`` with each instrument that is made from now on."""

@@ -14,7 +14,7 @@ from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, DURATION_BOUNDS_S, MetricSpec
 from claude_monitoring._series import HistogramSeries, SumSeries
 from claude_monitoring._snapshot import make_batch, take
-from claude_monitoring._store import Store
+from claude_monitoring._store import Places, Store
 
 COUNTER = MetricSpec("claude.test", "counter", "", "")
 HISTOGRAM = MetricSpec("claude.test_h", "histogram", "s", "")
@@ -173,3 +173,32 @@ def test_reading_while_others_write_never_sees_more_than_was_written() -> None:
     seen.append(series.read())
     assert seen == sorted(seen)
     assert seen[-1] == 60_000
+
+
+def test_a_new_series_does_not_ask_every_store_of_the_process_and_the_common_bound_holds() -> None:
+    stores: list[Store] = []
+    asked: list[int] = []
+
+    def all_stores() -> list[Store]:
+        asked.append(sum(store.count for store in stores))
+        return stores
+
+    places = Places(all_stores)
+    bound = 1_000
+    stores += [Store(Bounds(max_total_series=bound), None, places) for _ in range(50)]
+    kept = bound - bound // 10
+    for number in range(kept):
+        counter(stores[number % 50], ("user", f"u{number}"))
+    assert sum(store.count for store in stores) == kept
+    assert not asked
+    for number in range(kept, kept + 100):
+        counter(stores[number % 50], ("user", f"u{number}"))
+    assert sum(store.count for store in stores) == kept
+    for series in stores[0].all_series():  # places that are given back are found
+        stores[0].lives.ask(series.attributes)
+    stores[0].lives.sweep()
+    assert stores[0].count == 0
+    stores.append(Store(Bounds(max_total_series=bound), None, places))
+    for number in range(100):
+        counter(stores[-1], ("user", f"v{number}"))
+    assert sum(store.count for store in stores) == kept
