@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from claude_monitoring._pauses import CHUNK, pause
 from claude_monitoring._series import Cell, Reading, Series
 from claude_monitoring.types import AttributeValue
 
@@ -125,7 +126,7 @@ class Lives:
                 if len(self._past) > _MOST_PAST:
                     self._past.popitem(last=False)
                 if len(self._ended) >= _MOST_UNSWEPT:  # nobody reads the store
-                    self.sweep()
+                    self.sweep(pauses=False)
 
     def ask(self, labels: Mapping[str, AttributeValue]) -> None:
         """End all series that have these labels."""
@@ -148,36 +149,39 @@ class Lives:
         if self._idle.pop(series, None) is not None:
             series.take_up()
 
-    def sweep(self) -> None:
-        """Find the series that ended, and let those go that everybody has; to be called before the store is read."""
+    def sweep(self, *, pauses: bool = True) -> None:
+        """Find the series that ended, and let those go that everybody has; to be called before the store is read.
+
+        Args:
+            pauses: Whether to let others run in between; not where one of the host's threads waits with the lock.
+        """
         self._swept = self._clock()
-        self._find_ended()
-        with self._store.lock:
-            self._age()
-            self._let_go()
+        self._find_ended(pauses=pauses)
+        self._age(pauses=pauses)
+        self._let_go(pauses=pauses)
 
     def make_room(self) -> bool:
         """Sweep because a bound is reached; whether any series went."""
         if self._clock() - self._swept < _SWEEPS_WHEN_FULL_S:
             return False
         before = self._store.count
-        self.sweep()
+        self.sweep(pauses=False)
         return self._store.count < before
 
     def confirm(self, far_side: FarSide, values: Mapping[Series, Reading]) -> None:
         """``far_side`` has these values."""
-        with self._store.lock:
-            for series, ending in list(self._ending.items()):
-                value = values.get(series)
-                if value is None:
+        for some in self._chunks(self._ending):
+            for series in some:
+                ending, value = self._ending.get(series), values.get(series)
+                if ending is None or value is None:
                     continue
                 if not _same(ending.value, value):
                     ending.value = value
                     ending.confirmed.clear()
                 ending.confirmed[far_side] += 1
-            self._let_go()
+        self._let_go()
 
-    def _find_ended(self) -> None:
+    def _find_ended(self, *, pauses: bool) -> None:
         with self._store.lock:
             ended, self._ended = self._ended, set()
             asked, self._asked = self._asked, []
@@ -191,43 +195,58 @@ class Lives:
                 of_ended = bases[id(series.base)] = not ended.isdisjoint(series.base)
             if of_ended or any(labels.items() <= series.attributes.items() for labels in asked):
                 found.append(series)
-        with self._store.lock:
-            for series in found:
+        for some in self._chunks(found, pauses=pauses):
+            for series in some:
                 self._end(series)
 
-    def _age(self) -> None:
+    def _age(self, *, pauses: bool) -> None:
         """Send the writers of every series back now and then: one that none of them takes up again is idle."""
         now = self._clock()
-        if self._ttl_s is None or now - self._aged < self._ttl_s / 4:
+        if self._ttl_s is None:
             return
-        self._aged = now
-        for series in self._store.all_series():
-            if series in self._ending or series.home.spec.is_about_ourselves:
-                continue
-            since = self._idle.setdefault(series, now)
-            series.send_back()
-            if now - since >= self._ttl_s:
-                del self._idle[series]
-                self._end(series)
+        with self._store.lock:
+            if now - self._aged < self._ttl_s / 4:
+                return
+            self._aged = now
+        for some in self._chunks(self._store.all_series(), pauses=pauses):
+            for series in some:
+                if series in self._ending or series.final is not None or series.home.spec.is_about_ourselves:
+                    continue
+                since = self._idle.setdefault(series, now)
+                series.send_back()
+                if now - since >= self._ttl_s:
+                    del self._idle[series]
+                    self._end(series)
+
+    def _chunks(self, series: Iterable[Series], *, pauses: bool = True) -> Iterator[Sequence[Series]]:
+        """``series`` in parts, each under the store's lock: who wants a new one waits for one part, not for all."""
+        found = list(series)
+        for first in range(0, len(found), CHUNK):
+            with self._store.lock:
+                yield found[first : first + CHUNK]
+            if pauses:
+                pause()
 
     def _end(self, series: Series) -> None:
         if series.final is None and not series.home.is_overflow(series):
             series.send_back()
             self._ending.setdefault(series, _Ending(self._clock()))
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, pauses: bool = True) -> None:
         now = self._clock()
-        for series, ending in list(self._ending.items()):
-            if not self._everybody_has(ending, now):
-                continue
-            value = series.read()
-            is_up_down = series.home.spec.kind == "up_down_counter"
-            if (is_up_down and value != 0) or not (ending.value is None or _same(ending.value, _exported(value))):
-                continue
-            series.final = value
-            del self._ending[series]
-            self._idle.pop(series, None)
-            series.home.let_go(series)
+        for some in self._chunks(self._ending, pauses=pauses):
+            for series in some:
+                ending = self._ending.get(series)
+                if ending is None or not self._everybody_has(ending, now):
+                    continue
+                value = series.read()
+                is_up_down = series.home.spec.kind == "up_down_counter"
+                if (is_up_down and value != 0) or not (ending.value is None or _same(ending.value, _exported(value))):
+                    continue
+                series.final = value
+                del self._ending[series]
+                self._idle.pop(series, None)
+                series.home.let_go(series)
 
     def _everybody_has(self, ending: _Ending, now: float) -> bool:
         waited_s = now - ending.since

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from claude_monitoring import AgentMonitor, Settings
+from claude_monitoring._bounds import Bounds
+from claude_monitoring._catalog import MetricSpec
+from claude_monitoring._pauses import CHUNK
 from claude_monitoring._pipeline import Pipeline
+from claude_monitoring._snapshot import take
+from claude_monitoring._store import Store
 from claude_monitoring.receiver import OtlpReceiver
 
 
@@ -274,6 +279,48 @@ def test_sessions_of_a_program_that_nobody_scrapes_stay_within_the_bounds(monkey
         assert len(series_of(monitor, "claude_code.commit.count")) <= 201
         assert monitor._pipeline is not None
         assert len(monitor._pipeline.store.lives._ended) <= 1_000
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+def test_who_wants_a_new_series_waits_for_a_small_part_of_a_sweep(pauses: bool) -> None:
+    store = Store(Bounds(max_series=100_000, max_label_values=100_000, max_total_series=200_000), 60)
+    instrument = store.instrument(MetricSpec("claude.jobs", "counter", "", ""))
+    for number in range(10 * CHUNK):
+        instrument.series((), (("job", f"j{number}"),))
+    lives = store.lives
+    clock = [0.0]
+    lives._clock = lambda: clock[0]
+    found: list[int] = []
+    lock = store.lock
+
+    class Counting:
+        """Counts the series that change while it is held."""
+
+        def __enter__(self) -> None:
+            lock.acquire()
+            self.before = sent_back(), store.count, len(lives._ending)
+
+        def __exit__(self, *_: object) -> None:
+            found.append(max(abs(a - b) for a, b in zip(self.before, now(), strict=True)))
+            lock.release()
+
+    def sent_back() -> int:
+        return sum(not series.owner for series in store.all_series())
+
+    def now() -> tuple[int, int, int]:
+        return sent_back(), store.count, len(lives._ending)
+
+    store.lock = Counting()  # type: ignore[assignment]
+    clock[0] = 100.0
+    lives.sweep(pauses=pauses)  # everybody's writers are sent back
+    assert sent_back() == 10 * CHUNK
+    far_side = lives.add_far_side()
+    clock[0] = 200.0
+    lives.sweep(pauses=pauses)  # and all of them are idle
+    assert len(lives._ending) == 10 * CHUNK
+    far_side.delivered(take(store).values)
+    assert store.count == 0
+    assert max(found) == CHUNK
 
 
 def test_idle_series_go_after_the_ttl() -> None:
