@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "as_dict", "number", "write"]
 
 _MAX_CACHED = 8_000
+"""Labels as callers give them, beside two ways for each series that is kept."""
 
 
 def number(value: object) -> int | float:
@@ -207,7 +208,7 @@ class Recorder:
         folded = _folded(instrument, labels, series) if series.own != own else []
         if any(key in IDENTIFIERS for _, key in folded):  # their capitals are not looked at
             return
-        if self._cached >= _MAX_CACHED:
+        if self._cached >= _MAX_CACHED + 2 * instrument.store.count:
             self._forget()
         table = (
             self._counters

@@ -177,3 +177,26 @@ def test_whatever_way_the_amounts_come_the_sum_is_exact(steps: list[tuple[str, i
             else:
                 (handle if way == "handle" else other).add(amount)
     assert seen.value("claude.jobs", k="v") == sum(amount for _, amount in steps)
+
+
+def test_every_series_within_the_bounds_is_found_by_the_fast_path() -> None:
+    with AgentMonitor("shop", enabled=True) as monitor:
+        known = [
+            (f"calls_{number // 1_000}", {"user": f"u{number % 100}", "tool": f"t{number // 100 % 10}"})
+            for number in range(20_000)
+        ]
+        for name, labels in known:
+            monitor.increment(name, 1, labels)
+        assert monitor.health().series >= 20_000
+        for name, labels in known:
+            assert tuple(labels.items()) in monitor._counters[name]
+
+
+def test_what_the_fast_path_knows_is_bounded_however_many_ways_there_are_to_say_the_same() -> None:
+    with AgentMonitor("shop", enabled=True) as monitor:
+        most = 0
+        for number in range(20_000):
+            monitor.increment("edits", 1, {"file_path": f"/src/{number}.py"})
+            most = max(most, len(monitor._counters["edits"]))
+        assert 8_000 <= most <= 8_100
+        assert monitor.health().series < 10
