@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import weakref
 
 from claude_monitoring._catalog import CATALOG, MetricSpec
 from claude_monitoring._names import prometheus_name
@@ -139,12 +138,10 @@ class Registry:
         return spec
 
 
-_registries: weakref.WeakKeyDictionary[Store, Registry] = weakref.WeakKeyDictionary()
-
-
 def registry_of(store: Store) -> Registry:
-    """The registry that all monitors over ``store`` share."""
-    found = _registries.get(store)
-    if found is None:
-        found = _registries.setdefault(store, Registry(store))
-    return found
+    """The registry that all monitors over ``store`` share.
+
+    It is kept by the store: a weak dictionary would keep both for ever, since a registry knows its store.
+    """
+    found = store.companions.get("registry")
+    return found if isinstance(found, Registry) else store.companions.setdefault("registry", Registry(store))

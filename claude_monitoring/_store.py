@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
+from typing import Any
 
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._catalog import CATALOG, MetricSpec
@@ -308,6 +309,8 @@ class Store:
         self.closed = False
         self.report_more: Callable[[], None] = _nothing
         """Reports what others than the guard have to say about themselves."""
+        self.companions: dict[str, Any] = {}
+        """What others keep for as long as there is this store."""
         self._places = self.bounds.max_total_series - max(1, self.bounds.max_total_series // 10)
         self._instruments: dict[str, Instrument] = {}
         self._on_new: Callable[[Instrument], None] | None = None

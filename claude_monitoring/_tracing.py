@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracing", "forget_providers", "tracing_for"]
 
-_providers: weakref.WeakKeyDictionary[Pipeline, TracerProvider] = weakref.WeakKeyDictionary()
+_fed: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+"""The pipelines that have a provider of ours."""
 
 
 class Tracing:
@@ -61,14 +62,18 @@ def _host_provider() -> TracerProvider | None:
 
 
 def _own_provider(pipeline: Pipeline) -> TracerProvider:
-    found = _providers.get(pipeline)
+    """It feeds the pipeline, which keeps it: a weak dictionary would keep both for ever."""
+    found: TracerProvider | None = pipeline.companions.get("tracer_provider")
     if found is None:
         from claude_monitoring._spans import make_provider
 
-        found = _providers.setdefault(pipeline, make_provider(pipeline.add_span, pipeline.resource))
+        made = make_provider(pipeline.add_span, pipeline.resource)
+        found = pipeline.companions.setdefault("tracer_provider", made)
+        _fed.add(pipeline)
     return found
 
 
 def forget_providers() -> None:
     """In a forked child, before OpenTelemetry's own hook: it would start a thread for each of the parent's."""
-    _providers.clear()
+    for pipeline in list(_fed):
+        pipeline.companions.clear()
