@@ -20,7 +20,7 @@ import report  # noqa: E402
 if TYPE_CHECKING:
     from harness import Result
 
-__all__ = ["PAGE", "PICTURES", "RESULTS", "main", "page", "rendered", "runs"]
+__all__ = ["PAGE", "PICTURES", "RESULTS", "about", "main", "page", "put", "rendered", "runs"]
 
 RESULTS = REPO / "tests" / "bench" / "results"
 PAGE = Path(__file__).parent / "explanation" / "performance.md"
@@ -38,7 +38,11 @@ def runs() -> dict[str, tuple[list[Result], dict[str, object]]]:
 
 def page(text: str) -> str:
     """The page with its made parts as the runs have them; what stands outside the marks is left alone."""
-    parts = rendered()
+    return put(rendered(), text)
+
+
+def put(parts: Mapping[str, str], text: str) -> str:
+    """``text`` with these parts between their marks."""
     return _PART.sub(lambda found: f"{found['begin']}\n{parts[found['name']]}\n\n{found['end']}", text)
 
 
@@ -47,13 +51,13 @@ def rendered() -> dict[str, str]:
     (targets, machine), (peers, other_machine) = runs()["bench"], runs()["peers"]
     return {
         "targets": report.table(targets),
-        "targets-machine": _about(machine),
+        "targets-machine": about(machine),
         "peers": report.peers_table(peers),
-        "peers-machine": _about(other_machine),
+        "peers-machine": about(other_machine),
     }
 
 
-def _about(machine: Mapping[str, object]) -> str:
+def about(machine: Mapping[str, object]) -> str:
     """The machine, its load, and the versions that were measured."""
     facts = [f"{name.replace('_', ' ')} {machine[name]}" for name in _MACHINE if name in machine]
     others = {name.replace("_", "-"): value for name, value in machine.items() if name not in {*_MACHINE, _LOAD}}

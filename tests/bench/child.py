@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bulk
+import growth_sides
 import guards
 import heartbeat
 
@@ -30,6 +31,9 @@ def main(arguments: list[str]) -> None:
         "heartbeat": lambda which, size: heartbeat.lateness(which, int(size)),
         "explosion": lambda calls: guards.two_million_calls(int(calls)),
         "sessions": lambda sessions: guards.sessions_slope(int(sessions)),
+        "growth": lambda name, sizes, memory: growth_sides.grow(
+            name, tuple(map(int, sizes.split(","))), memory=bool(int(memory))
+        ),
         "exit": _exit,
         "fork": _fork,
     }
