@@ -161,11 +161,13 @@ class Lives:
         self._let_go(pauses=pauses)
 
     def make_room(self) -> bool:
-        """Sweep because a bound is reached; whether any series went."""
+        """Let some series go because a bound is reached; whether any went. Called by the host's threads."""
         if self._clock() - self._swept < _SWEEPS_WHEN_FULL_S:
             return False
         before = self._store.count
-        self.sweep(pauses=False)
+        self._let_go(pauses=False, enough=CHUNK)
+        if self._store.count == before:
+            self.sweep(pauses=False)
         return self._store.count < before
 
     def confirm(self, far_side: FarSide, values: Mapping[Series, Reading]) -> None:
@@ -232,9 +234,11 @@ class Lives:
             series.send_back()
             self._ending.setdefault(series, _Ending(self._clock()))
 
-    def _let_go(self, *, pauses: bool = True) -> None:
-        now = self._clock()
+    def _let_go(self, *, pauses: bool = True, enough: float = math.inf) -> None:
+        now, before = self._clock(), self._store.count
         for some in self._chunks(self._ending, pauses=pauses):
+            if before - self._store.count >= enough:
+                return
             for series in some:
                 ending = self._ending.get(series)
                 if ending is None or not self._everybody_has(ending, now):

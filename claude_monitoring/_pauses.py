@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
 from time import perf_counter, sleep  # the real ones, should gevent patch the module later
+from typing import TypeVar
 
-__all__ = ["CHUNK", "pause"]
+__all__ = ["CHUNK", "pause", "paused"]
+
+T = TypeVar("T")
 
 CHUNK = 250
 """How many series are worked on in one go, which takes well below a millisecond."""
@@ -30,3 +34,11 @@ def pause() -> None:
     if perf_counter() - _since.paused > _WORK_S:
         sleep(_PAUSE_S)
         _since.paused = perf_counter()
+
+
+def paused(items: Iterable[T]) -> Iterator[T]:
+    """``items``, with a pause before each ``CHUNK`` of them."""
+    for number, item in enumerate(items):
+        if number % CHUNK == 0:
+            pause()
+        yield item

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import Metric as Family
 
 from claude_monitoring._names import prometheus_label, prometheus_name, prometheus_unit
+from claude_monitoring._pauses import paused
 from claude_monitoring.exporters.records import kind_of
 from claude_monitoring.types import AttributeValue, Kind
 
@@ -41,6 +42,13 @@ def describe_bind_error(host: str, port: int, exc: OSError) -> str:
     if isinstance(exc, socket.gaierror) or exc.errno == errno.EADDRNOTAVAIL:
         return f"no /metrics: {host!r} is no address of this machine; set OTEL_EXPORTER_PROMETHEUS_HOST"
     return f"no /metrics on {where}: {exc}; look at OTEL_EXPORTER_PROMETHEUS_HOST and OTEL_EXPORTER_PROMETHEUS_PORT"
+
+
+class _Samples(list[Any]):
+    """Samples of a family; whoever writes them out lets the host's threads run in between."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return paused(super().__iter__())
 
 
 class _Exposed:
@@ -72,10 +80,11 @@ class _Exposed:
         # A program's own metrics have no description; `promtool check metrics` asks for one.
         described = self._metric.description or f"{self._metric.name}, recorded by this program"
         family = Family(base, described, _TYPES[self.kind], unit)
-        for labels, value in self._numbers.items():
+        for labels, value in paused(self._numbers.items()):
             family.add_sample(self.name, dict(labels), value)
-        for labels, (bounds, buckets, total) in self._histograms.items():
+        for labels, (bounds, buckets, total) in paused(self._histograms.items()):
             self._add_histogram(family, dict(labels), bounds, buckets, total)
+        family.samples = _Samples(family.samples)
         return family
 
     def _add_histogram(
@@ -119,7 +128,7 @@ def _add_metric(exposed: dict[str, _Exposed], metric: Any, of_scope: LabelPairs)
     one = exposed.setdefault(name, _Exposed(name, kind, metric))
     if one.kind != kind:  # two types under one name would make Prometheus refuse the whole scrape
         return
-    for point in metric.data.data_points:
+    for point in paused(metric.data.data_points):
         one.add(_labels(point.attributes or {}, of_scope), point)
 
 

@@ -17,8 +17,19 @@ from typing import Any
 from harness import Effort, Reading, Sample, Side
 
 __all__ = [
-    "encode_ours", "encode_sdk", "known_labels", "memory", "new_labels", "our_export", "our_recording", "run_child",
-    "sdk_export", "sdk_recording",
+    "encode_ours",
+    "encode_sdk",
+    "known_labels",
+    "memory",
+    "new_labels",
+    "our_export",
+    "our_recording",
+    "prometheus_recording",
+    "run_child",
+    "scrape",
+    "scrape_ours",
+    "sdk_export",
+    "sdk_recording",
 ]  # fmt: skip
 
 PER_METRIC = 1_000
@@ -83,6 +94,41 @@ def sdk_recording(size: int) -> tuple[Any, Callable[[], None]]:
             counters[name].add(1, labels)
 
     return reader, record
+
+
+def prometheus_recording(size: int) -> tuple[Any, Callable[[], None]]:
+    """A registry, and a function that adds one to each of ``size`` series."""
+    from prometheus_client import CollectorRegistry, Counter
+
+    registry = CollectorRegistry()
+    keys = ("model", "tool", "status", "shard")
+    counters = {
+        name: Counter(name, "Calls", keys, registry=registry) for name in {name for name, _ in label_sets(size)}
+    }
+
+    def record() -> None:
+        for name, labels in label_sets(size):
+            counters[name].labels(**labels).inc()
+
+    return registry, record
+
+
+def scrape(registry: Any) -> int:
+    """Write the page for Prometheus; how many bytes it has."""
+    from prometheus_client import generate_latest
+
+    return len(generate_latest(registry))
+
+
+def scrape_ours(monitor: Any) -> int:
+    """The same with what the monitor has."""
+    from prometheus_client import CollectorRegistry
+
+    from claude_monitoring.exporters.prometheus import StoreCollector
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StoreCollector(monitor._pipeline.collect, monitor._pipeline.resource))
+    return scrape(registry)
 
 
 def encode_ours(monitor: Any) -> int:

@@ -26,7 +26,10 @@ _SERIES = 5
 
 
 def heartbeat(which: str) -> Side:
-    """The 99th percentile of the lateness during collections, less that of an idle process; ``ours`` or ``sdk``."""
+    """The 99th percentile of the lateness meanwhile, less that of an idle process.
+
+    ``which`` is ``ours`` or ``sdk`` for collections, ``scrape`` or ``prometheus_client`` for scrapes.
+    """
 
     @contextmanager
     def side(effort: Effort) -> Iterator[Sample]:
@@ -46,6 +49,8 @@ def lateness(which: str, size: int) -> dict[str, float]:
     recording, encode = {
         "ours": (bulk.our_recording, bulk.encode_ours),
         "sdk": (bulk.sdk_recording, bulk.encode_sdk),
+        "scrape": (bulk.our_recording, bulk.scrape_ours),
+        "prometheus_client": (bulk.prometheus_recording, bulk.scrape),
     }[which]
     source, record = recording(size)
     record()

@@ -140,6 +140,15 @@ ROWS = (
         repeats="once",
     ),
     Row(
+        id="heartbeat-scrape",
+        what="the same while Prometheus' page is made",
+        other="prometheus_client generate_latest()",
+        ours=heartbeat("scrape"),
+        theirs=heartbeat("prometheus_client"),
+        limit=0.005,
+        repeats="once",
+    ),
+    Row(
         id="memory",
         what="memory a counter series, 4 labels",
         other="OpenTelemetry SDK",

@@ -323,6 +323,23 @@ def test_who_wants_a_new_series_waits_for_a_small_part_of_a_sweep(pauses: bool) 
     assert max(found) == CHUNK
 
 
+def test_who_needs_room_at_a_bound_lets_a_part_of_what_ended_go_and_not_all() -> None:
+    full = 10 * CHUNK
+    store = Store(Bounds(max_series=full + 1, max_label_values=100_000, max_total_series=200_000))
+    instrument = store.instrument(MetricSpec("claude.jobs", "counter", "", ""))
+    for number in range(full):
+        instrument.series((), (("job", f"j{number}"),))
+    lives = store.lives
+    lives.add_far_side(patience_s=300)
+    lives.ask({})  # all of them end
+    lives.sweep()
+    now = lives._clock() + 400
+    lives._clock = lambda: now
+    added = instrument.series((), (("job", "new"),))
+    assert added.attributes == {"job": "new"}
+    assert store.count >= full // 2  # until the label opens again
+
+
 def test_idle_series_go_after_the_ttl() -> None:
     with OtlpReceiver() as receiver, exporting(receiver, series_ttl_s=60) as monitor:
         monitor.increment("jobs", 1, {"tenant": "gone"})
