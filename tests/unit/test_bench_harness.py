@@ -41,6 +41,7 @@ LIMITS = {
     "guard-memory": 10e6,
     "guard-sessions": 1.0,
     "heartbeat": 0.005,
+    "heartbeat-scrape": 0.005,
     "exit-dead": 2.5,
     "exit-mute": 2.5,
     "exit-black-hole": 2.5,
