@@ -68,9 +68,15 @@ def make_resource(settings: Settings, *, forked: bool) -> dict[str, AttributeVal
 
 
 def import_what_recording_begins_with(settings: Settings, *, spans: bool) -> None:
-    """A coroutine may be the first to record: imports would stop its loop for as long as they take."""
-    from claude_monitoring import _metrics_lane, _worker  # noqa: F401
+    """To be called when a monitor is made.
 
+    A coroutine may be the first to record, and its loop would stop for as long as an import takes. In a thread of ours,
+    beside threads that compute, an import may take seconds, for which a fork would wait.
+    """
+    from claude_monitoring import _metrics_lane, _worker  # noqa: F401
+    from claude_monitoring._snapshot import preload
+
+    preload()
     if spans and settings.traces_exporters:
         from claude_monitoring import _spans  # noqa: F401
     if "prometheus" in settings.metrics_exporters:
