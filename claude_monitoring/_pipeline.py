@@ -104,7 +104,7 @@ class Pipeline:
         forked: bool = False,
     ) -> None:
         if meter_provider is not None:  # the host's pipeline delivers metrics, so ours does not
-            settings = replace(settings, metrics_exporters=())
+            settings = settings._replace(metrics_exporters=())
         self.settings = settings
         self.store = Store(settings.bounds, settings.series_ttl_s, places)
         self.store.report_more = self._report_delivery

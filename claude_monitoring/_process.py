@@ -37,7 +37,11 @@ def acquire(
 ) -> Pipeline:
     """The pipeline for these settings, made on first use; each ``acquire`` wants one ``release``."""
     with _lock:
-        key = settings, tuple(id(exporter) for exporter in custom), id(meter_provider)
+        key = (
+            settings._replace(exports_nothing=False, problems=()),
+            tuple(id(exporter) for exporter in custom),
+            id(meter_provider),
+        )
         pipeline = _pipelines.get(key)
         if pipeline is None:
             pipeline = Pipeline(settings, custom, meter_provider, places=_places, forked=_forked)

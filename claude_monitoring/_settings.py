@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from claude_monitoring._bounds import Bounds
 from claude_monitoring._settings_identity import terminal_type, user_id
@@ -36,9 +35,8 @@ _PLAIN = (
 """Fields for which the table says all: value, or default."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that can be set, in seconds where it is a time; hashable, and equal settings share one pipeline.
+class Settings(NamedTuple):
+    """Everything that can be set, in seconds where it is a time. Monitors with equal settings share one pipeline.
 
     ``problems`` has one line for each value that could not be used: the variable or argument, its value, what is
     accepted, what happens instead. The reference page on environment variables has the meaning of each field.
@@ -87,9 +85,9 @@ class Settings:
     terminal_type: str
     anthropic_provider: str
     custom_base_url: bool
-    exports_nothing: bool = field(default=False, compare=False)
+    exports_nothing: bool = False
     """Whether a signal's exporter is ``none`` because somebody said so."""
-    problems: tuple[str, ...] = field(default=(), compare=False)
+    problems: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> Bounds:

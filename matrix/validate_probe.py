@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -57,7 +56,7 @@ class Probe:
         self.value = 1000 + secrets.randbelow(9000)
         self.metrics: list[str] = []
         # What earlier processes left on disk is not ours to send, nor are later ones to send the probe.
-        self._settings = replace(settings, spool=None, prometheus_port=settings.prometheus_port or free_port())
+        self._settings = settings._replace(spool=None, prometheus_port=settings.prometheus_port or free_port())
         self._printed = io.StringIO()
         self._logged = _Rows()
         self._stack = ExitStack()

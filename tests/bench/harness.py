@@ -30,7 +30,7 @@ class Effort:
     """Samples a side of rows that call something in a loop."""
     sample_s: float = 0.02
     """Length of such a sample."""
-    processes: int = 11
+    processes: int = 41
     """Fresh processes a side."""
     rounds: int = 5
     """The same for rows beside a peer, whose processes take longer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import math
 import signal
@@ -309,7 +308,7 @@ def test_a_bug_of_ours_is_sealed_off_counted_and_told_once(
 
 
 def test_past_every_bound_sums_stay_exact_and_the_host_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    settings = dataclasses.replace(Settings.load(environ={}, enabled=True), max_series=4)
+    settings = Settings.load(environ={}, enabled=True)._replace(max_series=4)
     monitor = AgentMonitor("m", settings=settings)
     handle = monitor.counter("jobs", {"number_99": "x"})
     for number in range(10):  # each label has one value, so that no label is worth collapsing

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from claude_monitoring import _process
 from claude_monitoring._settings import OtlpSettings, Settings, hint
 from claude_monitoring._settings_table import SIGNALS
 from claude_monitoring.errors import ConfigurationError
@@ -470,11 +471,14 @@ def test_a_home_whose_file_is_a_directory_does_no_harm(tmp_path: Path) -> None:
 # -- as a value -------------------------------------------------------------------------------------
 
 
-def test_equal_settings_are_one_key_and_problems_do_not_tell_them_apart() -> None:
+def test_equal_settings_share_a_pipeline_and_problems_do_not_tell_them_apart() -> None:
     one, other = Settings.load(OTLP_ON), Settings.load({**OTLP_ON, "CLAUDE_MONITORING_MAX_SERIES": "-"})
-    assert {one: "pipeline"}[other] == "pipeline"
+    elsewhere = Settings.load(OTLP_ON, endpoint="http://elsewhere:1")
     assert one.problems != other.problems
-    assert one != Settings.load(OTLP_ON, endpoint="http://elsewhere:1")
+    pipelines = [_process.acquire(settings) for settings in (one, other, elsewhere)]
+    for pipeline in pipelines:
+        _process.release(pipeline, 1)
+    assert pipelines[0] is pipelines[1] is not pipelines[2]
     assert pickle.loads(pickle.dumps(one)) == one
 
 
