@@ -14,6 +14,7 @@ T = TypeVar("T")
 CHUNK = 250
 """How many series are worked on in one go, which takes well below a millisecond."""
 
+_LINES = 50
 _WORK_S = 0.0005
 _PAUSE_S = 0.00005
 
@@ -37,8 +38,8 @@ def pause() -> None:
 
 
 def paused(items: Iterable[T]) -> Iterator[T]:
-    """``items``, with a pause before each ``CHUNK`` of them."""
+    """``items``, with pauses in between; for those that take longer than a series does: lines of a page."""
     for number, item in enumerate(items):
-        if number % CHUNK == 0:
+        if number % _LINES == 0:
             pause()
         yield item
