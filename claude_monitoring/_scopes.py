@@ -121,8 +121,9 @@ class Scope:
     def shut(self, exc: BaseException | None, result: object = None) -> None:
         """``suspend`` and ``finish``, likewise."""
         token, self._token = self._token, None
-        if token is not None and leave(token) and self.span is not None:
-            self._detach()
+        here = token is not None and leave(token)
+        if here and self.span is not None and (tracing := self.monitor._tracing) is not None:
+            tracing.detach(self._otel_token)
         self.finish(exc, result)
 
     def pause(self) -> None:

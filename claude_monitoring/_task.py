@@ -17,6 +17,8 @@ from claude_monitoring._wrapping import wrap
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from claude_monitoring._core import MonitorCore
     from claude_monitoring._tasks import TaskMeters
 
@@ -251,10 +253,13 @@ class Task(Scope):
             self.monitor._count_error(exc)
         if self._values is not None:
             self.monitor._task_gauges(self)
-        if self.span is not None:
-            self._end_span(exc, status)
+        span = self.span
+        if span is not None:
+            self._end_span(span, exc, status)
 
-    def _end_span(self, exc: BaseException | None, status: str) -> None:
-        if self._values is not None or self._spec.complexity or status != "ok":
+    def _end_span(self, span: Span, exc: BaseException | None, status: str) -> None:
+        if self._values is None and status == "ok" and not self._spec.complexity:
+            span.end()
+        else:
             self.monitor._describe_task(self)
-        self._close_span(exc, status)
+            self._close_span(exc, status)
