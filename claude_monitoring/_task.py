@@ -221,8 +221,11 @@ class Task(Scope):
         self._meters = meters
         if current_frame() is not None:
             self._look_around()
-        if monitor._wants_spans:
-            self._open_span(self._spec.name or "task", monitor._span_attributes(self._session, self._spec.task_type))
+        if (tracing := monitor._tracing) is not None:  # _open_span, written out
+            spec, here = self._spec, tracing.current()
+            attributes = monitor._span_attributes(self._session, spec.task_type)
+            self.span = span = tracing.tracer.start_span(spec.name or "task", here, attributes=attributes)
+            self._otel_context = tracing.in_context(span, here)
         self._started = perf_counter()
 
     def _end(self, exc: BaseException | None, result: object) -> None:  # noqa: ARG002 - every scope takes both
@@ -253,9 +256,8 @@ class Task(Scope):
             self.monitor._count_error(exc)
         if self._values is not None:
             self.monitor._task_gauges(self)
-        span = self.span
-        if span is not None:
-            self._end_span(span, exc, status)
+        if self.span is not None:
+            self._end_span(self.span, exc, status)
 
     def _end_span(self, span: Span, exc: BaseException | None, status: str) -> None:
         if self._values is None and status == "ok" and not self._spec.complexity:
