@@ -9,7 +9,20 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-__all__ = ["FAST", "FULL", "Effort", "Figure", "Reading", "Result", "Row", "Sample", "Side", "measure", "verdict_of"]
+__all__ = [
+    "FAST",
+    "FULL",
+    "Effort",
+    "Figure",
+    "Reading",
+    "Result",
+    "Row",
+    "Sample",
+    "Side",
+    "measure",
+    "ratio_of",
+    "verdict_of",
+]
 
 Unit = Literal["s", "B", "share"]
 Verdict = Literal["met", "missed", "failed", "unmeasured", "no target"]
@@ -122,10 +135,18 @@ class Result:
 
     @property
     def ratio(self) -> float | None:
-        """Median of ours over median of theirs; ``None`` if there is none."""
-        if self.ours is None or self.theirs is None or not self.theirs.median:
-            return None
-        return self.ours.median / self.theirs.median
+        """See ``ratio_of``; ``None`` if there is none."""
+        return None if self.ours is None or self.theirs is None else ratio_of(self.ours, self.theirs)
+
+
+def ratio_of(ours: Figure, theirs: Figure) -> float | None:
+    """The median of the turns' ratios of ours to theirs; ``None`` beside a side that took nothing.
+
+    The two samples of a turn meet the same machine, which may be faster or slower in the next turn.
+    """
+    if not all(theirs.samples):
+        return None
+    return statistics.median(a / b for a, b in zip(ours.samples, theirs.samples, strict=True))
 
 
 def verdict_of(row: Row, ours: Figure, theirs: Figure | None) -> Verdict:
@@ -134,7 +155,8 @@ def verdict_of(row: Row, ours: Figure, theirs: Figure | None) -> Verdict:
         return "no target"
     kept = row.limit is None or max(ours.samples) <= row.limit
     if row.target is not None:
-        kept = kept and theirs is not None and ours.median <= row.target * theirs.median
+        ratio = None if theirs is None else ratio_of(ours, theirs)
+        kept = kept and ratio is not None and ratio <= row.target
     return "met" if kept else "missed"
 
 
