@@ -97,7 +97,6 @@ class MonitorCore(TaskRecorder):
         self._meters: dict[str, TaskMeters] = {}
         self._on_spans: dict[tuple[str, str] | str, dict[str, AttributeValue]] = {}
         self._tracing: Tracing | None = None
-        self._wants_spans = self._on
         self._sequence = count()
         self._interactions = count(1)
         self._forget()
@@ -172,7 +171,6 @@ class MonitorCore(TaskRecorder):
         self._registry = registry_of(pipeline.store)
         with Sealed():
             self._tracing = tracing_for(pipeline, self._tracer_provider, ask_host=not redirections)
-        self._wants_spans = self._tracing is not None
         self._pipeline = pipeline
 
     @property
@@ -324,7 +322,7 @@ class MonitorCore(TaskRecorder):
             self._count_agent(begins=False)
             pipeline, self._pipeline = self._pipeline, None
             self._closed = True
-            self._on = self._wants_spans = False
+            self._on = False
             self._forget()
             self._meters.clear()
             for handle in members(self._handles):

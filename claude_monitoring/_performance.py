@@ -81,7 +81,7 @@ class PerformanceScope(Task):
         monitor = self._spec.monitor
         if monitor._live():
             self._look_around()
-            if monitor._wants_spans:
+            if monitor._tracing is not None:
                 self._open_span(self.name, monitor._span_attributes(self._session, self._spec.task_type))
             self._started = time.perf_counter()
 

@@ -114,8 +114,6 @@ class Pipeline:
         self.users = 0
         self.key: object = None
         """By which those who want one like this find it."""
-        self.companions: dict[str, Any] = {}
-        """What others keep for as long as there is this pipeline."""
         if meter_provider is not None:
             from claude_monitoring._observe import observe
 

@@ -62,13 +62,14 @@ def _host_provider() -> TracerProvider | None:
 
 
 def _own_provider(pipeline: Pipeline) -> TracerProvider:
-    """It feeds the pipeline, which keeps it: a weak dictionary would keep both for ever."""
-    found: TracerProvider | None = pipeline.companions.get("tracer_provider")
+    """It feeds the pipeline, whose store keeps it: a weak dictionary would keep both for ever."""
+    companions = pipeline.store.companions
+    found: TracerProvider | None = companions.get("tracer_provider")
     if found is None:
         from claude_monitoring._spans import make_provider
 
         made = make_provider(pipeline.add_span, pipeline.resource)
-        found = pipeline.companions.setdefault("tracer_provider", made)
+        found = companions.setdefault("tracer_provider", made)
         _fed.add(pipeline)
     return found
 
@@ -76,4 +77,4 @@ def _own_provider(pipeline: Pipeline) -> TracerProvider:
 def forget_providers() -> None:
     """In a forked child, before OpenTelemetry's own hook: it would start a thread for each of the parent's."""
     for pipeline in list(_fed):
-        pipeline.companions.clear()
+        pipeline.store.companions.pop("tracer_provider", None)
