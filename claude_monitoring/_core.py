@@ -84,8 +84,10 @@ class MonitorCore(TaskRecorder):
         """The state that is made on first use, at the beginning and again in a forked child."""
         if self._on:
             import_what_registers_fork_hooks()
-            with Sealed():
-                import_what_recording_begins_with(self._settings, spans=self._tracer_provider is None)
+            with Sealed(), once:
+                import_what_recording_begins_with(
+                    self._settings, custom=bool(self._exporters), spans=self._tracer_provider is None
+                )
         self._ready = self._connecting = False
         self._health = HealthCounters()
         self._last_health = Health(enabled=False)

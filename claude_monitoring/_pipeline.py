@@ -67,16 +67,19 @@ def make_resource(settings: Settings, *, forked: bool) -> dict[str, AttributeVal
     return resource
 
 
-def import_what_recording_begins_with(settings: Settings, *, spans: bool) -> None:
-    """To be called when a monitor is made.
+def import_what_recording_begins_with(settings: Settings, *, custom: bool, spans: bool) -> None:
+    """To be called when a monitor is made; a coroutine may be the first to record, and an import would stop its loop.
 
-    A coroutine may be the first to record, and its loop would stop for as long as an import takes. In a thread of ours,
-    beside threads that compute, an import may take seconds, for which a fork would wait.
+    Args:
+        settings: Of the monitor.
+        custom: Whether the host has exporters of its own.
+        spans: Whether spans would be ours.
     """
-    from claude_monitoring import _metrics_lane, _worker  # noqa: F401
+    from claude_monitoring import _looks, _metrics_lane, _worker  # noqa: F401
     from claude_monitoring._snapshot import preload
 
-    preload()
+    if custom or settings.metrics_exporters or settings.logs_exporters or settings.traces_exporters:
+        preload()
     if spans and settings.traces_exporters:
         from claude_monitoring import _spans  # noqa: F401
     if "prometheus" in settings.metrics_exporters:

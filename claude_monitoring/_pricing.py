@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
+from types import ModuleType
 from typing import NamedTuple
 
 from claude_monitoring._once import once
@@ -48,23 +50,30 @@ def cost_usd(model: str, tokens: Tokens, own: PriceTable | None) -> float | None
         prices = {"cache_creation_1h": prices.get("cache_creation", 0.0), **prices}
         counts = {**tokens._asdict(), "cache_creation": tokens.cache_creation - tokens.cache_creation_1h}
         return math.fsum(count * prices.get(kind, 0.0) for kind, count in counts.items()) / 1e6
-    with once:
-        from genai_prices import Usage, calc_price
+    genai = _genai_prices()
     whole = {name: int(value) for name, value in tokens._asdict().items()}
     short = max(0, whole["cache_creation"] - whole["cache_creation_1h"])
-    usage = Usage(
+    usage = genai.Usage(
         input_tokens=whole["input"] + whole["cache_read"] + short,
         output_tokens=whole["output"],
         cache_read_tokens=whole["cache_read"],
         cache_write_tokens=short,
     )
     try:
-        price = calc_price(usage, model).total_price
+        price = genai.calc_price(usage, model).total_price
         if whole["cache_creation_1h"]:
-            price += _1H_WRITE * calc_price(Usage(input_tokens=whole["cache_creation_1h"]), model).total_price
+            for_an_hour = genai.Usage(input_tokens=whole["cache_creation_1h"])
+            price += _1H_WRITE * genai.calc_price(for_an_hour, model).total_price
         return float(price)
     except LookupError:
         return None
+
+
+@functools.cache
+def _genai_prices() -> ModuleType:
+    with once:
+        import genai_prices
+    return genai_prices
 
 
 def _checked_row(model: str, row: object) -> Mapping[str, float]:

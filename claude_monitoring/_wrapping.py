@@ -13,6 +13,8 @@ import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+from claude_monitoring._once import once
+
 __all__ = ["Begin", "Scope", "wrap"]
 
 P = ParamSpec("P")
@@ -66,7 +68,8 @@ def wrap(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
     """
     _refuse_what_cannot_be_tracked(function)
     # wrapt brings asyncio, which takes longer to import than all of ours.
-    from claude_monitoring._proxies import TrackedFunction, TrackedObject
+    with once:
+        from claude_monitoring._proxies import TrackedFunction, TrackedObject
 
     if inspect.ismethod(function):
         begin = _without_instance(begin)

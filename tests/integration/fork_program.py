@@ -1,6 +1,7 @@
 """Forks many times while four threads record, for ``test_thousand_forks``: ``python fork_program.py CHILDREN MOMENT``.
 
-``MOMENT`` is ``warm``, or ``first-use``: the forks begin while the threads do what the first use imports and starts.
+``MOMENT`` is ``warm``, or ``first-use``: the forks begin while the threads do what the first use imports and starts; or
+``computing``: likewise, beside two threads that leave the interpreter to others only when they must.
 Prints as JSON what the threads of the parent counted, and what became of the children.
 """
 
@@ -60,7 +61,15 @@ class Busy:
                 self._stop.wait(PAUSE_S)
 
 
+def compute() -> None:
+    while True:
+        pass
+
+
 def main(children: int, moment: str) -> None:
+    if moment == "computing":
+        for _ in range(2):
+            threading.Thread(target=compute, daemon=True).start()
     monitor = AgentMonitor("forker")
     busy = Busy(monitor)
     if moment == "warm":

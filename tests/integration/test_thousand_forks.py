@@ -71,6 +71,11 @@ def test_forks_during_the_first_use_lose_nothing(protocol: str, tmp_path: Path) 
         fork_many(receiver, tmp_path, 40, "first-use", protocol)
 
 
+def test_forks_during_the_first_use_beside_threads_that_compute_find_no_module_half_made(tmp_path: Path) -> None:
+    with OtlpReceiver() as receiver:
+        fork_many(receiver, tmp_path, 10, "computing", "grpc")
+
+
 # The beginning and the end of a program that forks 20 children while a thread of the parent records.
 PARENT = """
     import os, threading, warnings
