@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from claude_monitoring._scopes import Session
     from claude_monitoring._task import Task
 
-__all__ = ["Frame", "current_frame", "current_task", "enter", "leave", "leave_block", "tasks_here"]
+__all__ = ["Frame", "current_frame", "current_task", "enter", "leave", "leave_block", "reset", "tasks_here"]
 
 
 class Frame(Protocol):
@@ -42,13 +42,16 @@ current_frame = _current.get
 """The innermost frame, or ``None``."""
 
 enter = _current.set
-"""Make a frame the innermost; give the token to ``leave``."""
+"""Make a frame the innermost; give the token to ``leave`` or ``reset``."""
+
+reset = _current.reset
+"""Undo ``enter``. Raises if that happened in another context, where there is nothing to undo."""
 
 
 def leave(token: Token[Frame | None]) -> bool:
-    """Undo ``enter``. ``False`` if that happened in another context, where there is nothing to undo."""
+    """As ``reset``, but ``False`` instead of an exception."""
     try:
-        _current.reset(token)
+        reset(token)
     except (ValueError, RuntimeError, LookupError):
         return False
     return True

@@ -112,7 +112,7 @@ class QualityScope(MonitorFrame):
     def _begin(self) -> None:
         self._started_unix_s = time.time()
 
-    def finish(self, exc: BaseException | None, result: object = None) -> None:
+    def _end(self, exc: BaseException | None, result: object) -> None:
         """Check the gate and record the result.
 
         Raises:

@@ -7,10 +7,10 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from claude_monitoring._context import current_frame, enter, leave, leave_block
+from claude_monitoring._context import current_frame, enter, leave, leave_block, reset
 from claude_monitoring._labels import MAX_CONTENT_CHARS, as_text, plain
 from claude_monitoring._sealed import Sealed, report_internal_error
-from claude_monitoring.errors import CardinalityError
+from claude_monitoring.errors import CardinalityError, QualityGateError
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -121,10 +121,21 @@ class Scope:
     def shut(self, exc: BaseException | None, result: object = None) -> None:
         """``suspend`` and ``finish``, likewise."""
         token, self._token = self._token, None
-        here = token is not None and leave(token)
-        if here and self.span is not None and (tracing := self.monitor._tracing) is not None:
-            tracing.detach(self._otel_token)
-        self.finish(exc, result)
+        try:
+            reset(token)  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001, S110 - there is none, or it is of another context: nothing to undo
+            pass
+        else:
+            if self.span is not None and (tracing := self.monitor._tracing) is not None:
+                tracing.detach(self._otel_token)
+        try:
+            self._end(exc, result)
+        except QualityGateError:
+            raise
+        except CardinalityError:
+            pass
+        except Exception as internal:  # noqa: BLE001 - our own fault is never the host's
+            report_internal_error(internal)
 
     def pause(self) -> None:
         """As ``suspend``, but what was current inside is current again after the next ``resume``."""
@@ -167,6 +178,8 @@ class Scope:
         """End, once."""
         try:
             self._end(exc, result)
+        except QualityGateError:
+            raise  # asked for
         except CardinalityError:
             pass
         except Exception as internal:  # noqa: BLE001 - our own fault is never the host's
