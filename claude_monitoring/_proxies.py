@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import pickle
 import pkgutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-__all__ = ["TrackedFunction", "TrackedMethod", "TrackedObject"]
+__all__ = ["Tracked", "TrackedFunction", "TrackedMethod", "TrackedObject"]
 
 if TYPE_CHECKING:
     _Bound = wrapt.BoundFunctionWrapper[..., Any]
@@ -36,29 +37,43 @@ class TrackedMethod(_Bound):
         return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
 
 
-class TrackedFunction(_Function):
-    """A tracked function. It pickles by its name, so the other side needs the same module and nothing of ours."""
+class Tracked(_Function):
+    """What is tracked. It pickles by its name, so the other side needs the same module and nothing of ours."""
 
     __bound_function_wrapper__ = TrackedMethod
 
     def __reduce_ex__(self, protocol: object) -> str:
         return _importable_name(self)
 
-    def __copy__(self) -> TrackedFunction:
+    def __copy__(self) -> Tracked:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TrackedFunction:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tracked:
         return self
 
 
-class TrackedObject(TrackedFunction):
+class TrackedFunction(Tracked):
+    """A tracked function as ``def`` makes it. Called by its name, it has no instance, for which ``wrapt`` would look.
+
+    That look takes as long as all that is recorded.
+    """
+
+    def __init__(self, wrapped: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
+        super().__init__(wrapped, wrapper)
+        self._self_call = wrapper
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._self_call(self.__wrapped__, None, args, kwargs)
+
+
+class TrackedObject(Tracked):
     """A tracked callable that does not bind, as the attribute of a class: ``wrapt`` before 1.17 can't tell."""
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self
 
 
-def _importable_name(function: TrackedFunction | TrackedMethod) -> str:
+def _importable_name(function: Tracked | TrackedMethod) -> str:
     name = getattr(function, "__qualname__", None)
     if name is None or "<" in name:
         raise pickle.PicklingError(

@@ -69,11 +69,12 @@ def wrap(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
     _refuse_what_cannot_be_tracked(function)
     # wrapt brings asyncio, which takes longer to import than all of ours.
     with once:
-        from claude_monitoring._proxies import TrackedFunction, TrackedObject
+        from claude_monitoring._proxies import Tracked, TrackedFunction, TrackedObject
 
     if inspect.ismethod(function):
         begin = _without_instance(begin)
-    kind = TrackedFunction if hasattr(type(function), "__get__") else TrackedObject
+    is_plain = type(function) is types.FunctionType
+    kind = TrackedFunction if is_plain else Tracked if hasattr(type(function), "__get__") else TrackedObject
     return cast("Callable[P, R]", kind(function, _caller(function, begin)))
 
 

@@ -197,6 +197,14 @@ def method(track: Decorator) -> Any:
     return agent.run(1), Agent.run(agent, 2), Agent().run(value=3), Other().run(4), Overriding().run(5)
 
 
+def arguments_of_any_name(track: Decorator) -> Any:
+    @track
+    def run(self: int, wrapped: int, **more: int) -> Any:
+        return work(self), wrapped, more
+
+    return run(self=1, wrapped=2, instance=3, args=4, kwargs=5)
+
+
 def bound_method(track: Decorator) -> Any:
     class Agent:
         def __init__(self, factor: int) -> None:
@@ -447,6 +455,7 @@ CALLABLES = [
     callable_instance,
     async_callable_instance,
     method,
+    arguments_of_any_name,
     bound_method,
     class_and_static_methods,
     partial_method,
