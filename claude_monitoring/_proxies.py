@@ -53,9 +53,9 @@ class Tracked(_Function):
 
 
 class TrackedFunction(Tracked):
-    """A tracked function as ``def`` makes it. Called by its name, it has no instance, for which ``wrapt`` would look.
+    """A tracked function as ``def`` makes it.
 
-    That look takes as long as all that is recorded.
+    Called by its name it has no instance. ``wrapt`` would look for one and find an exception: a seventh of such a call.
     """
 
     def __init__(self, wrapped: Callable[..., Any], wrapper: Callable[..., Any]) -> None:

@@ -23,7 +23,7 @@ Column = Literal["call", "collection", "memory"]
 
 _TOLERANCE = 0.1
 _END_TOLERANCE = 0.25
-_CACHES = 0.15
+_CACHES = 0.2
 """What is looked for in turn is in the caches of the processor as long as there is little of it."""
 _END = 3
 """So many of the largest sizes are looked at by themselves: a small beginning may hide what comes at the end."""
