@@ -103,7 +103,8 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._pass_on(reader, writer)
+            with suppress(asyncio.CancelledError):  # by ``close``; asyncio before 3.12 prints a traceback for it
+                await self._pass_on(reader, writer)
         finally:
             writer.close()
             self._tasks.discard(task)

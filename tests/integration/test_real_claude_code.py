@@ -31,6 +31,8 @@ from tests.integration.story import ANSWER_USD, MAIN_ANSWERS, MODEL, TOKENS, fro
 
 pytestmark = pytest.mark.slow  # and one interpreter has the program
 
+BEGUN_USD = 0.00612  # of what the beginning of an answer tells: all of it but 74 of the tokens that it says
+
 
 def messages(api: FakeAnthropic) -> list[Request]:
     """What was asked of the API, without the ``HEAD /`` of older versions, which opens the connection."""
@@ -147,7 +149,10 @@ def test_what_breaks_is_asked_again(first: Scripted, said: str, tmp_path: Path) 
         finished = ClaudeCode(tmp_path, api.base_url).run("hi", model=MODEL)
     assert finished.code == 0
     assert finished.result["result"] == said
-    assert finished.result["total_cost_usd"] == pytest.approx(ANSWER_USD, abs=1e-9)
+    costs = [ANSWER_USD]
+    if isinstance(first, Answer) and first.fault == StreamFault(4):
+        costs.append(ANSWER_USD + BEGUN_USD)  # if the program has read the beginning before the connection is gone
+    assert finished.result["total_cost_usd"] in [pytest.approx(cost, abs=1e-9) for cost in costs]
     assert len(messages(api)) == (1 if said == "Fine." else 2)
 
 
