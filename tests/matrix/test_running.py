@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,16 @@ def runs(process: psutil.Process, program: str) -> bool:
         return False
 
 
+@pytest.fixture
+def heeds_sigint() -> Iterator[None]:
+    """A shell that starts this in the background has it ignore SIGINT, and so would what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at network devices")
+@pytest.mark.usefixtures("heeds_sigint")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "pytest", "matrix", "-k", "remote and 10s", f"--results={tmp_path}"]
