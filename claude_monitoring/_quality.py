@@ -112,7 +112,12 @@ class QualityScope(MonitorFrame):
     def _begin(self) -> None:
         self._started_unix_s = time.time()
 
-    def _end(self, exc: BaseException | None, result: object) -> None:
+    def shut(self, exc: BaseException | None, result: object = None) -> None:
+        """``suspend`` and ``finish``, which may raise, unlike the end of other scopes."""
+        self.suspend()
+        self.finish(exc, result)
+
+    def finish(self, exc: BaseException | None, result: object = None) -> None:
         """Check the gate and record the result.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from claude_monitoring._context import current_frame, enter, leave, leave_block, reset
 from claude_monitoring._labels import MAX_CONTENT_CHARS, as_text, plain
 from claude_monitoring._sealed import Sealed, report_internal_error
-from claude_monitoring.errors import CardinalityError, QualityGateError
+from claude_monitoring.errors import CardinalityError
 from claude_monitoring.types import AttributeValue
 
 if TYPE_CHECKING:
@@ -130,8 +130,6 @@ class Scope:
                 tracing.detach(self._otel_token)
         try:
             self._end(exc, result)
-        except QualityGateError:
-            raise
         except CardinalityError:
             pass
         except Exception as internal:  # noqa: BLE001 - our own fault is never the host's
@@ -178,8 +176,6 @@ class Scope:
         """End, once."""
         try:
             self._end(exc, result)
-        except QualityGateError:
-            raise  # asked for
         except CardinalityError:
             pass
         except Exception as internal:  # noqa: BLE001 - our own fault is never the host's

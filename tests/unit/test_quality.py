@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from claude_monitoring import AgentMonitor, QualityGateError, track_quality
+from claude_monitoring import AgentMonitor, CardinalityError, QualityGateError, track_quality
 from claude_monitoring._quality import read_coverage
 from claude_monitoring.testing import Captured
 
@@ -100,6 +100,23 @@ def test_the_functions_own_exception_is_never_replaced(seen: Captured) -> None:
         implement()
     assert seen.value("claude.quality_gate", result="unknown") == 1
     assert seen.value("claude.quality_gate", result="passed") == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"strict": True}, {"cardinality_policy": "raise", "max_series": 1, "max_label_values": 1}],
+    ids=["strict", "policy raise"],
+)
+def test_a_gate_that_can_not_be_counted_lets_nothing_through(settings: dict[str, Any]) -> None:
+    with AgentMonitor("quality", enabled=True, **settings) as monitor:
+
+        def check(gate: str) -> None:
+            monitor.track_quality(enforce=True, gate=gate)(lambda: {"coverage": 0.5})()
+
+        with pytest.raises(QualityGateError):
+            check("tests")
+        with pytest.raises(CardinalityError):
+            check("550e8400-e29b-41d4-a716-446655440000")
 
 
 def test_enforce_holds_with_telemetry_off_and_after_close() -> None:
