@@ -23,8 +23,10 @@ Column = Literal["call", "collection", "memory"]
 
 _TOLERANCE = 0.1
 _END_TOLERANCE = 0.25
-_CACHES = 0.2
+_CACHES = 0.15
 """What is looked for in turn is in the caches of the processor as long as there is little of it."""
+_MONITORS_IN_CACHES = 0.2
+"""Likewise; a monitor has more to look through than a series."""
 _END = 3
 """So many of the largest sizes are looked at by themselves: a small beginning may hide what comes at the end."""
 
@@ -55,7 +57,7 @@ COSTS = (
     Cost("threads", "call", "a call, one series", "call", 0),
     Cost("threads", "collection", "a collection of 1,000 series", "collection", 1),
     Cost("threads", "memory", "memory of 1,000 series", "memory", 1),
-    Cost("monitors", "call", "a call, each monitor in turn", "call", _CACHES),
+    Cost("monitors", "call", "a call, each monitor in turn", "call", _MONITORS_IN_CACHES),
     Cost("monitors", "new", "a new monitor's first call", "call", 0),
     Cost("monitors", "new, settings of its own", "the same, settings of its own", "call", 0),
     Cost("monitors", "collection", "a collection", "collection", 1),

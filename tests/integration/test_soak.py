@@ -138,7 +138,8 @@ def test_async_tasks_that_end_or_are_cancelled_leave_nothing_behind() -> None:
                 for number in range(300):
                     await several(number)
                 readings.append(held())
-            assert min(after - before for before, after in pairwise(readings)) < 300, readings  # of 2,400 jobs each
+            # As assert_flat has it, for 300 times 8 jobs.
+            assert min(after - before for before, after in pairwise(readings)) <= 0.05 * 300 * 8, readings
 
         asyncio.run(all_of_them())
 
