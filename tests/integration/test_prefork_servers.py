@@ -54,8 +54,12 @@ APPLICATION = """
 JOBS_MODULE = """
     import os
     from pathlib import Path
-    from celery import Celery
+    from celery import Celery, platforms
     from claude_monitoring import AgentMonitor
+
+    # Over a broker that only blocks, Celery replaces a worker from a thread; the kernel then kills the worker when that
+    # thread ends, which is first in the shutdown: in its last flush, or with a lock that the main process waits for.
+    platforms.set_pdeathsig = lambda name: None
 
     folder = Path(os.environ["QUEUE"])
     for name in ("queue", "processed", "control", "done"):
