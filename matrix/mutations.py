@@ -131,6 +131,10 @@ MUTATIONS = (
         red={"grpc-saas-10s": "compress"}, green=("grpc-local_grpc-10s",),
     ),
     Mutation(
+        "Prometheus' page is at another port", "exporters/prometheus.py", "_Server(host, port,", "_Server(host, 0,",
+        red={"prometheus": "errors of Prometheus"}, green=("console",),
+    ),
+    Mutation(
         "one bad value silences all signals", "_settings.py",
         'if chosen := sources.find(f"{signal}_exporters"):', 'if chosen := sources.find("metrics_exporters"):',
         red={"unknown_exporter": "events"},

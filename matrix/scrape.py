@@ -65,15 +65,20 @@ class Scrape:
         self._stack.close()
 
     def read(self) -> None:
-        """Read the values that are there now."""
-        self._server.wait_scrapes()
+        """Read the values that are there now; none if nobody answers there."""
+        try:
+            self._server.wait_scrapes()
+            answer = urllib3.request("GET", f"http://{self._target}/metrics", retries=False, timeout=10)
+        except (TimeoutError, urllib3.exceptions.HTTPError):
+            errors, scrapes = self._server.scrape_errors(), self._server.scrapes(self._target)
+            self.scraped = Scraped({}, errors, scrapes, "", 0, "there is no page")
+            return
         values: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
         for labels, value in self._server.query('{job="agents"}').items():
             named = dict(labels)
             name = named.pop("__name__")
             key = frozenset(item for item in named.items() if item[0] not in _LABELS_OF_PROMETHEUS)
             values.setdefault(name, {})[key] = value
-        answer = urllib3.request("GET", f"http://{self._target}/metrics", retries=False, timeout=10)
         checked = subprocess.run(
             ["promtool", "check", "metrics"],
             input=answer.data,

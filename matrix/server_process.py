@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -19,6 +21,9 @@ STOP_TIMEOUT_S = 10.0
 ENDING_S = 1.0  # from the last that its sockets did to its end
 PORT_ATTEMPTS = 5
 TAIL_LINES = 20
+_PORTS = range(20_000, 32_768)  # Linux and macOS give higher ones to connections that go out
+_lock = threading.Lock()
+_given: set[int] = set()
 
 Self = TypeVar("Self", bound="ServerProcess")
 
@@ -51,7 +56,7 @@ class ServerProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             for _ in range(PORT_ATTEMPTS):
-                command = self.command(_free_ports(self.port_count))
+                command = self.command([free_port() for _ in range(self.port_count)])
                 with self._log.open("wb") as log:
                     self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
                 stack.callback(_stop, self._process)
@@ -118,14 +123,24 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    return _free_ports(1)[0]
+    """A port of loopback that nobody has at this moment, and that neither this nor a connection is given again.
+
+    Raises:
+        OSError: All are taken.
+    """
+    with _lock:
+        for _ in _PORTS:
+            port = secrets.choice(_PORTS)
+            if port not in _given and _is_free(port):
+                _given.add(port)
+                return port
+    raise OSError(f"no port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
-def _free_ports(count: int) -> tuple[int, ...]:
-    with ExitStack() as stack:
-        holders = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
-        return tuple(holder.getsockname()[1] for holder in holders)
+def _is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
