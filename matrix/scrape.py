@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,30 +66,22 @@ class Scrape:
 
     def read(self) -> None:
         """Read the values that are there now; none if nobody answers there."""
-        try:
+        with suppress(TimeoutError):  # the errors of Prometheus tell why
             self._server.wait_scrapes()
-            answer = urllib3.request("GET", f"http://{self._target}/metrics", retries=False, timeout=10)
-        except (TimeoutError, urllib3.exceptions.HTTPError):
-            errors, scrapes = self._server.scrape_errors(), self._server.scrapes(self._target)
-            self.scraped = Scraped({}, errors, scrapes, "", 0, "there is no page")
-            return
         values: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
         for labels, value in self._server.query('{job="agents"}').items():
             named = dict(labels)
             name = named.pop("__name__")
             key = frozenset(item for item in named.items() if item[0] not in _LABELS_OF_PROMETHEUS)
             values.setdefault(name, {})[key] = value
-        checked = subprocess.run(
-            ["promtool", "check", "metrics"],
-            input=answer.data,
-            capture_output=True,
-            check=False,
-        )
-        self.scraped = Scraped(
-            values,
-            self._server.scrape_errors(),
-            self._server.scrapes(self._target),
-            answer.headers["content-type"],
-            len(answer.data),
-            "" if not checked.returncode else (checked.stdout + checked.stderr).decode(errors="replace").strip(),
-        )
+        content_type, text, fault = "", b"", "there is no page"
+        with suppress(urllib3.exceptions.HTTPError):
+            answer = urllib3.request("GET", f"http://{self._target}/metrics", retries=False, timeout=10)
+            content_type, text, fault = answer.headers["content-type"], answer.data, _promtool(answer.data)
+        errors, scrapes = self._server.scrape_errors(), self._server.scrapes(self._target)
+        self.scraped = Scraped(values, errors, scrapes, content_type, len(text), fault)
+
+
+def _promtool(page: bytes) -> str:
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+    return (checked.stdout + checked.stderr).decode(errors="replace").strip() if checked.returncode else ""

@@ -123,7 +123,7 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at this moment, and that neither this nor a connection is given again.
+    """A port of loopback that nobody has, and that is not given out again: not here, and to no connection.
 
     Raises:
         OSError: All are taken.

@@ -145,13 +145,6 @@ def exporter_for(protocol: str, endpoint: str, signal: Signal = "logs", **more: 
         exporter.close()
 
 
-def free_port() -> int:
-    """A port on which nothing listens; good for connecting to, not for listening on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(handle: Callable[[socket.socket], None], *, tls: bool = False) -> Iterator[int]:
     """A port on which each connection is given to ``handle`` in a thread of its own and then closed."""

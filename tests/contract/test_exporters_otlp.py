@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from claude_monitoring.exporters.encoding import encode_events, to_json
 from claude_monitoring.receiver import OtlpReceiver
 from claude_monitoring.types import EventRecord, Signal
+from matrix.server_process import free_port
 from tests.contract.exporter_parts import (
     NOW,
     PROTOCOLS,
@@ -24,7 +25,6 @@ from tests.contract.exporter_parts import (
     counter,
     events,
     exporter_for,
-    free_port,
     http_reply,
     metrics_of,
     number,

@@ -207,7 +207,6 @@ def test_monitors_that_are_made_and_closed_leave_nothing_behind(kind: str) -> No
     around = AgentMonitor("soak", enabled=True)
     around.increment("started")
     threads, files, pipelines = threading.active_count(), len(descriptors()), len(_process._pipelines)
-    gc.collect()
     before = set(monitors)  # some of another test's: the Claude Agent SDK keeps a query that is not read to its end
     last: list[weakref.ref[AgentMonitor]] = []
 
